@@ -1,0 +1,24 @@
+//! What moves in Weir: the path of an event, from a fetched batch to a durable
+//! history, and the supervision over it.
+//!
+//! The modules stand in the order in which an event meets them:
+//!
+//! ```text
+//! source -> decode -> reader -> route -> shard -> pool -> store
+//!                                         |-> alert, dead_letter
+//! ```
+//!
+//! This crate knows no Kafka, no Cassandra and no environment. The outside
+//! world stands behind four traits: [`source::Source`], [`store::Store`],
+//! [`alert::AlertSink`] and [`dead_letter::DeadLetterSink`]. The node plugs the
+//! real ones in, the simulation plugs in its own; the actors are the same.
+
+pub mod position;
+pub mod source;
+
+pub mod event;
+
+pub mod store;
+
+pub mod alert;
+pub mod dead_letter;

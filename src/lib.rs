@@ -1,0 +1,1 @@
+//! The node: what plugs the world into [`weir_actors`].
