@@ -1,0 +1,225 @@
+//! A key group in memory: the pure core of a shard.
+//!
+//! A group's state is a function of the log up to [`Group::applied`] and of the
+//! configuration. Applying an event that is already in it changes nothing, so
+//! readers may rewind as far as they like.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+use weir_detectors::{Observation, Verdict};
+
+use super::incident::{self, Said, Storm};
+use super::open_history::OpenHistory;
+use super::series::{Series, SeriesTable};
+use super::timing::{self, NO_TIME};
+use crate::detection::Detection;
+use crate::event::{Event, Location};
+use crate::history::flags;
+use crate::position::{GroupId, Position};
+use crate::store::Row;
+
+/// One key group.
+pub(super) struct Group {
+    pub(super) id: GroupId,
+    /// The last position that is in the state.
+    pub(super) applied: Option<Position>,
+    pub(super) series: SeriesTable,
+    /// Hashes of the series whose state is in the store and not in memory.
+    pub(super) evicted: BTreeSet<u64>,
+    pub(super) storm: Storm,
+    /// Series that came back with a state newer than the group's own (they were
+    /// written out after the checkpoint that the group was rebuilt from): up to
+    /// that position their events are in their state already.
+    ahead: BTreeMap<u64, Position>,
+    /// Events that are not yet on their way to the store.
+    pub(super) open: OpenHistory,
+    /// Events applied since the last checkpoint.
+    pub(super) events_since_checkpoint: u64,
+    /// When the last checkpoint was taken, or the group was read.
+    pub(super) checkpointed: Instant,
+}
+
+/// An event as a group takes it.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival<'a> {
+    pub(super) event: &'a Event,
+    pub(super) name: &'a [u8],
+    pub(super) location: Option<Location>,
+    /// The record's own time, in microseconds since 1970.
+    pub(super) record_time_us: Option<i64>,
+    /// The shard's count of batches.
+    pub(super) batch: u32,
+    /// Its detector has failed on it too often: it is not judged any more.
+    pub(super) poison: bool,
+}
+
+/// What became of an event.
+#[derive(Debug, PartialEq)]
+pub(super) enum Applied {
+    /// It was in the state already.
+    Repeated,
+    /// Judged; with something to say or not.
+    Checked(Option<Finding>),
+    /// Too late by the policy: a dead letter, and no event.
+    TooLate,
+    /// Kept but not judged.
+    Poison,
+    /// The series' state is in the store: read it, then apply again.
+    Missing,
+}
+
+/// An observation of which something is to be said.
+#[derive(Debug, PartialEq)]
+pub(super) struct Finding {
+    pub(super) detector: crate::detection::DetectorIndex,
+    pub(super) verdict: Verdict,
+    pub(super) anomalous: bool,
+    pub(super) said: Vec<Said>,
+}
+
+impl Group {
+    /// A group that has seen nothing.
+    pub(super) fn new(id: GroupId, detection: &Detection, open: OpenHistory) -> Self {
+        Self {
+            id,
+            applied: None,
+            series: SeriesTable::default(),
+            evicted: BTreeSet::new(),
+            storm: Storm::new(&detection.incidents),
+            ahead: BTreeMap::new(),
+            open,
+            events_since_checkpoint: 0,
+            checkpointed: Instant::now(),
+        }
+    }
+
+    /// Applies the next event of the log.
+    pub(super) fn apply(&mut self, arrival: Arrival<'_>, detection: &Detection) -> Applied {
+        let Arrival { event, name, .. } = arrival;
+        let position = event.position();
+        if self.applied.is_some_and(|applied| position <= applied) {
+            return Applied::Repeated;
+        }
+        let Some(series) = Self::series(&mut self.series, &self.evicted, event.series_hash, name, detection)
+        else {
+            return Applied::Missing;
+        };
+        series.used = arrival.batch;
+        let timing = timing::observe(
+            &mut series.clock_us,
+            event.time_us,
+            arrival.record_time_us,
+            &detection.timing,
+        );
+        let mut event_flags = timing.flags;
+        let mut applied = Applied::TooLate;
+        if Self::is_ahead(&self.ahead, event.series_hash, position) {
+            applied = Applied::Repeated;
+        } else if arrival.poison {
+            event_flags |= flags::POISON;
+            applied = Applied::Poison;
+        } else if !timing.too_late {
+            let finding = check(series, &mut self.storm, event.value, event.time_us, position, detection);
+            if finding.as_ref().is_some_and(|f| f.anomalous) {
+                event_flags |= flags::ANOMALOUS;
+            }
+            applied = Applied::Checked(finding);
+        }
+        if applied != Applied::TooLate {
+            self.open.push(name, position, event.time_us, event.value, event_flags, arrival.location);
+        }
+        self.applied = Some(position);
+        self.events_since_checkpoint += 1;
+        applied
+    }
+
+    /// Applies an event of the stored history: as [`Group::apply`] did when the
+    /// event was first met, without saying or storing anything. False if the
+    /// series' state is in the store.
+    pub(super) fn replay(&mut self, row: &Row, poison: bool, detection: &Detection) -> bool {
+        if self.applied.is_some_and(|applied| row.position <= applied) {
+            return true;
+        }
+        let hash = crate::route::series_hash(&row.series);
+        let Some(series) = Self::series(&mut self.series, &self.evicted, hash, &row.series, detection)
+        else {
+            return false;
+        };
+        timing::replay(&mut series.clock_us, row.time_us, row.flags);
+        let ahead = Self::is_ahead(&self.ahead, hash, row.position);
+        if row.flags & flags::POISON == 0 && !poison && !ahead {
+            check(series, &mut self.storm, row.value, row.time_us, row.position, detection);
+        }
+        self.applied = Some(row.position);
+        self.events_since_checkpoint += 1;
+        true
+    }
+
+    /// Puts a series back that was written out at position `as_of`.
+    pub(super) fn put_back(&mut self, series: Series, as_of: Position) {
+        self.evicted.remove(&series.hash);
+        if self.applied.is_none_or(|applied| as_of > applied) {
+            self.ahead.insert(series.hash, as_of);
+        }
+        self.series.insert(series);
+    }
+
+    fn is_ahead(ahead: &BTreeMap<u64, Position>, hash: u64, position: Position) -> bool {
+        !ahead.is_empty() && ahead.get(&hash).is_some_and(|as_of| position <= *as_of)
+    }
+
+    fn series<'a>(
+        table: &'a mut SeriesTable,
+        evicted: &BTreeSet<u64>,
+        hash: u64,
+        name: &[u8],
+        detection: &Detection,
+    ) -> Option<&'a mut Series> {
+        // Found twice on the usual way, because the borrow checker does not see
+        // that the first find is over (NLL problem case 3).
+        if table.find(hash, name).is_some() {
+            return table.find(hash, name);
+        }
+        if evicted.contains(&hash) {
+            return None;
+        }
+        let detector = detection.of(name);
+        Some(table.insert(Series {
+            hash,
+            name: name.into(),
+            detector,
+            used: 0,
+            clock_us: NO_TIME,
+            state: detection.spec(detector).start(),
+            incident: None,
+        }))
+    }
+}
+
+fn check(
+    series: &mut Series,
+    storm: &mut Storm,
+    value: f64,
+    time_us: i64,
+    position: Position,
+    detection: &Detection,
+) -> Option<Finding> {
+    let observation = Observation { time_us, value };
+    let verdict = detection.spec(series.detector).step(&mut series.state, observation);
+    let ended = storm.tick(&detection.incidents);
+    let anomalous = verdict.is_anomalous();
+    if !anomalous && series.incident.is_none() && ended.is_none() {
+        return None;
+    }
+    let said = incident::advance(
+        &mut series.incident,
+        storm,
+        &verdict,
+        position,
+        time_us,
+        &detection.incidents,
+    );
+    let said: Vec<Said> = ended.map(Said::Storm).into_iter().chain(said).collect();
+    Some(Finding { detector: series.detector, verdict, anomalous, said })
+}
