@@ -18,7 +18,13 @@ pub mod source;
 
 pub mod event;
 
+pub mod route;
+
 pub mod store;
+
+pub mod history;
+
+pub mod codec;
 
 pub mod alert;
 pub mod dead_letter;
