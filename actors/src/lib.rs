@@ -18,7 +18,26 @@ pub mod source;
 
 pub mod event;
 
+pub mod assignment;
+pub mod budget;
+pub mod reader;
+pub mod route;
+
+pub mod detection;
+pub mod shard;
+
+pub mod pool;
 pub mod store;
+
+pub mod history;
+
+pub mod codec;
 
 pub mod alert;
 pub mod dead_letter;
+pub mod relay;
+
+pub mod node;
+pub mod registry;
+pub mod stats;
+pub mod supervise;

@@ -181,13 +181,14 @@ pub enum Assignment {
 /// The log and the consumer group.
 #[async_trait(?Send)]
 pub trait Source: Send {
-    /// The next decision of the group; `None` once the source is closed.
-    async fn assignment(&mut self) -> Result<Option<Assignment>, SourceError>;
+    /// The next decision of the group; `None` once the source is closed. Asked
+    /// for by one caller at a time.
+    async fn assignment(&self) -> Result<Option<Assignment>, SourceError>;
 
     /// Commits that everything before these offsets is durable. Returns when
     /// the log has it.
     async fn commit(&self, offsets: &[(Arc<TopicPartition>, i64)]) -> Result<(), SourceError>;
 
     /// Leaves the group. Called once, after the last commit.
-    async fn close(&mut self);
+    async fn close(&self);
 }

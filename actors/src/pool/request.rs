@@ -3,14 +3,21 @@
 use std::sync::Arc;
 
 use crate::alert::Alert;
-use crate::position::{GroupId, PartitionId};
+use crate::position::{GroupId, PartitionId, TopicId};
 use crate::store::{
-    Bucket, BucketTimes, Checkpoint, Evicted, History, HistoryRange, Store, StoreError,
+    Bucket, BucketTimes, Checkpoint, Evicted, History, HistoryRange, Layout, Store, StoreError,
 };
 
 /// A request to the store. Cheap to clone: what it carries is shared.
 #[derive(Clone, Debug)]
 pub enum Request {
+    /// Record a topic's layout, or read the recorded one.
+    Layout {
+        /// Whose.
+        topic: TopicId,
+        /// What the configuration wants.
+        wanted: Layout,
+    },
     /// Write history of one group and bucket.
     Append {
         /// Whose.
@@ -77,6 +84,8 @@ pub enum Request {
 pub enum Answer {
     /// A write is durable.
     Done,
+    /// To [`Request::Layout`].
+    Layout(Layout),
     /// To [`Request::Checkpoint`].
     Checkpoint(Option<Arc<Checkpoint>>),
     /// To [`Request::BucketTimes`].
@@ -91,6 +100,7 @@ impl Request {
     /// Its kind, for logs and metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::Layout { .. } => "layout",
             Self::Append { .. } => "append",
             Self::NoteBucket { .. } => "note_bucket",
             Self::PutCheckpoint { .. } => "put_checkpoint",
@@ -105,6 +115,7 @@ impl Request {
 
     pub(super) async fn execute(self, store: &dyn Store) -> Result<Answer, StoreError> {
         Ok(match self {
+            Self::Layout { topic, wanted } => Answer::Layout(store.layout(topic, wanted).await?),
             Self::Append { group, bucket, history } => {
                 store.append(group, bucket, history).await?;
                 Answer::Done

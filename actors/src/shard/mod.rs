@@ -42,6 +42,8 @@ use crate::position::{PartitionId, Position};
 use crate::relay::{AlertOutlet, DeadLetterOutlet, Relay};
 use crate::stats::Stats;
 use crate::store::Layout;
+pub(crate) use findings::letter_of_record;
+pub use findings::flag_names;
 pub use message::{Flush, Forget, HandOver, Handed, Progress, Refused, Take, Taken};
 use open_history::SealAt;
 use partition::{PartitionShare, Ticket};
