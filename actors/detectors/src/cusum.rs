@@ -38,7 +38,8 @@
 //! | k 2, h 8, adapting | 3.1, 1.1 | 85 |
 //!
 //! and with the defaults there is no alarm in two million values of normal noise.
-//! A daily cycle of 288 values alarms on its first day or two and then no more.
+//! A daily cycle of 288 values alarms on its first day or two and then no more. Of
+//! two values, the rarer alarms each time if it is rarer than about 1 in 100.
 //! The textbook is `k = 0.5, h = 5` with a fixed baseline: every 465 observations
 //! one alarm without reason.
 //!
