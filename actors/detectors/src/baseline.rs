@@ -1,15 +1,23 @@
 //! What is normal for a series: a mean and a standard deviation, given or
 //! learned from the series itself.
 //!
-//! Learning is a running mean and variance. The first `observations` values
-//! weigh the same (West 1979); then the weight of a new value goes on falling
-//! until it reaches that of an exponential average with the configured
-//! half-life, and stays there.
+//! *Learning* is a running mean and variance (West 1979), in which the first
+//! `observations` values weigh the same. An outlier among them makes the
+//! deviation too large, until it is forgotten or learned anew.
 //!
-//! Anomalous values enter an adapting baseline too, or a series whose level has
+//! *Adapting:* the weight of a new value goes on falling until it is that of an
+//! exponential average with the configured half-life, and stays there.
+//!
+//! *Anomalous values enter* an adapting baseline too, or a series whose level has
 //! really changed would be anomalous for ever. One value cannot poison it,
 //! because what it may do is bounded: it moves the mean by no more than a value
 //! [`MEAN_REACH_SIGMAS`] away would, and at most doubles the variance.
+//!
+//! *A level that has shifted* is learned anew once the excursion has lasted
+//! `relearn_after_observations`, so that the shift itself does not stay in the
+//! deviation. If the new baseline does not hold either, the series has no levels
+//! but cycles or drifts; then each next excursion must last twice as long as the
+//! one before, and the baseline adapts in the meantime.
 
 use core::f64::consts::LN_2;
 
@@ -19,6 +27,13 @@ use crate::{RELATIVE_SIGMA_MIN, VALUE_ABS_MAX};
 
 /// Beyond so many standard deviations a value moves the mean no further.
 pub const MEAN_REACH_SIGMAS: f64 = 3.0;
+
+/// A baseline is thought to have been right if it held for so many times what it
+/// takes to give it up.
+const HELD_TIMES: u32 = 10;
+
+/// The most doublings of the time that an excursion must last.
+const PATIENCE_MAX: u32 = 6;
 
 /// The most observations, and the longest half-life, that can be asked for.
 pub const OBSERVATIONS_MAX: u32 = 10_000_000;
@@ -52,7 +67,7 @@ pub struct LearnedBaseline {
     /// Afterwards the baseline forgets half of what it knew in so many
     /// observations; 0 freezes it as it was learned.
     pub half_life_observations: u32,
-    /// A shift to one side that has lasted so many observations, and still
+    /// An excursion to one side that has lasted so many observations, and still
     /// alarms, is the new level: the baseline is learned anew. 0: never.
     pub relearn_after_observations: u32,
     /// The least standard deviation to judge by, in the unit of the values; 0
@@ -137,15 +152,37 @@ pub struct Baseline {
     mean: f64,
     /// The variance so far, divided by n.
     variance: f64,
-    /// Observations since learning began; stands still once a frozen baseline
-    /// is learned.
+    /// Observations since learning began.
     seen: u32,
+    /// How often the time after which it is learned anew has been doubled.
+    patience: u32,
 }
 
 impl Baseline {
     /// Observations since learning began.
     pub fn seen(&self) -> u32 {
         self.seen
+    }
+
+    /// Has an excursion of so many observations lasted long enough to be the new
+    /// level?
+    pub fn is_left(&self, spec: &LearnedBaseline, observations: u32) -> bool {
+        spec.relearn_after_observations > 0 && observations >= self.lasting(spec)
+    }
+
+    fn lasting(&self, spec: &LearnedBaseline) -> u32 {
+        spec.relearn_after_observations.saturating_mul(1 << self.patience.min(PATIENCE_MAX))
+    }
+
+    /// The baseline to learn in place of this one.
+    ///
+    /// If this one did not hold for long, what was taken for a level was none (but
+    /// a part of a day's cycle, say), and the next excursion must last twice as
+    /// long to be taken for one; in the meantime the baseline adapts.
+    pub fn anew(&self, spec: &LearnedBaseline) -> Self {
+        let held = self.seen / HELD_TIMES >= self.lasting(spec).max(spec.observations);
+        let patience = if held { 0 } else { self.patience.min(PATIENCE_MAX - 1) + 1 };
+        Self { patience, ..Self::default() }
     }
 
     /// The mean and the standard deviation to judge by. A standard deviation of
@@ -162,7 +199,7 @@ impl Baseline {
         self.seen = self.seen.saturating_add(1);
         // A long flat past weighs no more than the learning does, or the first
         // change would leave next to no deviation and the second would alarm.
-        let weight = 1.0 / f64::from(self.seen.min(spec.observations.max(1)));
+        let weight = 1.0 / f64::from(self.seen.min(spec.observations).max(1));
         let deviation = value - self.mean;
         self.mean += weight * deviation;
         self.variance = (1.0 - weight) * (self.variance + weight * (deviation * deviation));
@@ -171,10 +208,10 @@ impl Baseline {
     /// Takes in a value `z` standard deviations `sigma` from the mean.
     #[inline]
     pub fn adapt(&mut self, spec: &LearnedBaseline, z: f64, sigma: f64) {
+        self.seen = self.seen.saturating_add(1);
         if spec.half_life_observations == 0 {
             return;
         }
-        self.seen = self.seen.saturating_add(1);
         let weight = spec.weight_of_newest().max(1.0 / f64::from(self.seen));
         let z_mean = z.clamp(-MEAN_REACH_SIGMAS, MEAN_REACH_SIGMAS);
         let growth = (weight * (z * z)).min(1.0);

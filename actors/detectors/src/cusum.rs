@@ -33,11 +33,13 @@
 //! | | alarms, incidents in 1,000 values | labelled windows with an alarm, of 116 |
 //! | --- | --- | --- |
 //! | k 0.5, h 5, learned once and frozen | 152, 2.6 | 112 |
-//! | k 0.5, h 5, adapting | 38, 4.6 | 112 |
-//! | k 1.5, h 8, adapting: the default | 4.3, 1.4 | 89 |
+//! | k 0.5, h 5, adapting | 31, 3.7 | 112 |
+//! | k 1.5, h 8, adapting: the default | 4.4, 1.4 | 89 |
 //! | k 2, h 8, adapting | 3.1, 1.1 | 85 |
 //!
 //! and with the defaults there is no alarm in two million values of normal noise.
+//! A daily cycle of 288 values alarms on its first day or two and then no more. Of
+//! two values, the rarer alarms each time if it is rarer than about 1 in 100.
 //! The textbook is `k = 0.5, h = 5` with a fixed baseline: every 465 observations
 //! one alarm without reason.
 //!
@@ -121,9 +123,10 @@ impl CusumSpec {
         let z = deviations(value, mean, sigma);
         state.baseline.adapt(learned, z, sigma);
         let verdict = self.judge(state, z, mean, sigma);
-        let lasting = learned.relearn_after_observations;
-        if lasting > 0 && verdict.is_anomalous() && verdict.onset_observations + 1 >= lasting {
-            *state = self.start();
+        if verdict.is_anomalous()
+            && state.baseline.is_left(learned, verdict.onset_observations.saturating_add(1))
+        {
+            *state = CusumState { baseline: state.baseline.anew(learned), ..self.start() };
         }
         verdict
     }

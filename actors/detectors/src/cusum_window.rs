@@ -15,8 +15,8 @@
 //! - the last m values at a new level have C+ = sqrt(m (n - m)) - m k, which no
 //!   other values surpass: at most n/2 (sqrt(1 + k^2) - k). An h that is not below
 //!   this is refused, since it can never be passed.
-//! - a new level becomes the baseline by itself: the alarm ends when half the
-//!   window and more is there.
+//! - a new level becomes the baseline by itself: of 50 values, a step that is large
+//!   beside the noise alarms 35 times with k 0.5 and h 5, 9 times with k 1.5.
 //! - a spike makes the detector dull until it leaves the window: a second one like
 //!   it, fewer than 50 observations later, has z = 4.9.
 //!

@@ -171,9 +171,9 @@ fn a_frozen_baseline_stays_as_it_was_learned() {
     let mut state = spec.start();
     let first: Vec<f64> = (0..50).map(|_| noise.normal()).collect();
     run(&spec, &mut state, &first);
-    let baseline = state.baseline;
+    let baseline = state.baseline.expectation(&LearnedBaseline::default());
     let verdicts = run(&spec, &mut state, &[6.0; 1000]);
-    assert_eq!(state.baseline, baseline);
+    assert_eq!(state.baseline.expectation(&LearnedBaseline::default()), baseline);
     assert!(verdicts[999].is_anomalous() || verdicts[998].is_anomalous());
 }
 
@@ -236,6 +236,40 @@ fn a_lasting_shift_alarms_for_a_while_and_is_then_normal() {
         assert!(found[found.len() - 1] < 1100, "{found:?}");
         let last = verdicts[1999];
         assert!((last.expected - shift).abs() < 0.3 && (last.sigma - 1.0).abs() < 0.2, "{last:?}");
+    }
+}
+
+#[test]
+fn a_cycle_alarms_at_first_and_then_no_more() {
+    let spec = learned(|_| ());
+    for period in [144.0, 288.0] {
+        let (mut noise, mut state) = (Noise::new(13), spec.start());
+        let values: Vec<f64> = (0..20_000)
+            .map(|i| {
+                libm::sin(core::f64::consts::TAU * f64::from(i) / period) + 0.1 * noise.normal()
+            })
+            .collect();
+        let verdicts = run(&spec, &mut state, &values);
+        let found = anomalies(&verdicts);
+        assert!(found.last().is_none_or(|&last| last < 600), "{period}: {found:?}");
+    }
+}
+
+#[test]
+fn excursions_that_were_no_level_must_last_ever_longer() {
+    let spec = learned(|baseline| baseline.half_life_observations = 0);
+    let mut state = spec.start();
+    // A frozen baseline on a ramp is always left behind.
+    let values: Vec<f64> = (0..3000).map(f64::from).collect();
+    let verdicts = run(&spec, &mut state, &values);
+    let learnings: Vec<usize> = (0..values.len())
+        .filter(|&i| matches!(verdicts[i].phase, Phase::WarmingUp { seen: 1, .. }))
+        .collect();
+    let lasted: Vec<usize> = learnings.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(lasted.len() >= 3, "{learnings:?}");
+    for (i, observations) in lasted.iter().enumerate() {
+        let least = 50 + (50 << i);
+        assert!((least..least + 25).contains(observations), "{lasted:?}");
     }
 }
 

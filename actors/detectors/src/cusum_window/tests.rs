@@ -104,6 +104,29 @@ fn a_new_level_alarms_until_it_is_the_baseline() {
     }
 }
 
+/// How many of 1,000 changes at the 100th value of normal noise are found within
+/// so many observations.
+fn found_in_noise(k: f64, change: impl Fn(usize) -> f64, within: usize) -> usize {
+    let (spec, mut noise) = (CusumWindowSpec { k, ..Default::default() }, Noise::new(50));
+    let found = |_: &usize| {
+        let values: Vec<f64> = (0..100 + within)
+            .map(|i| noise.normal() + if i < 100 { 0.0 } else { change(i - 100) })
+            .collect();
+        run(&spec, &values)[100..].iter().any(Verdict::is_anomalous)
+    };
+    (0..1000).filter(found).count()
+}
+
+#[test]
+fn spikes_and_shifts_are_found_as_documented() {
+    for (k, spike, shift) in [(0.5, 12.0, 2.0), (1.0, 18.0, 4.0), (1.5, 25.0, 6.0)] {
+        let spiked = |size: f64| found_in_noise(k, |i| if i == 0 { size } else { 0.0 }, 1);
+        let shifted = |size: f64| found_in_noise(k, |_| size, 50);
+        assert!(spiked(spike) >= 990 && spiked(0.7 * spike) < 900, "k {k}");
+        assert!(shifted(shift) >= 940 && shifted(0.5 * shift) < 600, "k {k}");
+    }
+}
+
 #[test]
 fn no_values_score_higher_than_the_bound() {
     let spec = CusumWindowSpec::default();
@@ -123,9 +146,10 @@ fn no_values_score_higher_than_the_bound() {
 
 #[test]
 fn values_that_are_all_the_same_are_no_anomaly() {
-    for value in [0.0, 0.1, -1e300, 1e-300, 1.0 / 3.0] {
+    for value in [0.0, 0.1, -1e150, 1e-300, 1.0 / 3.0] {
         let last = run(&CusumWindowSpec::default(), &[value; 120])[119];
         assert_eq!((last.phase, last.score, last.sigma), (Phase::Normal, 0.0, 0.0));
+        assert_eq!(last.expected, value, "the mean of equal values is rounded");
     }
 }
 
