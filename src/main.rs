@@ -1,2 +1,10 @@
-//! The node.
-fn main() {}
+//! The command line.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    weir::cli::main()
+}

@@ -69,7 +69,7 @@ pub struct Alert {
     pub deviations: f64,
     /// Which way.
     pub direction: Direction,
-    /// The detector's score; an anomaly is at or above `threshold`.
+    /// The detector's score; an anomaly is above `threshold`.
     pub score: f64,
     /// The detector's threshold.
     pub threshold: f64,

@@ -144,8 +144,7 @@ impl Member {
         ctx: &mut Context<Self>,
         then: impl FnOnce(&mut Self, &mut Context<Self>) + 'static,
     ) {
-        let readers: Vec<_> =
-            partitions.iter().filter_map(|id| self.readers.get(id)).collect();
+        let readers: Vec<_> = partitions.iter().filter_map(|id| self.readers.get(id)).collect();
         let leaving: Vec<_> = readers.iter().map(|r| r.address.send(Leave)).collect();
         let progress: Vec<_> = readers.iter().map(|r| Arc::clone(&r.progress)).collect();
         let deadline = self.env.drain_deadline;
@@ -158,7 +157,10 @@ impl Member {
                 }
             };
             if tokio::time::timeout(deadline, all).await.is_err() {
-                tracing::warn!(?deadline, "not all of it is durable in time; it will be read again");
+                tracing::warn!(
+                    ?deadline,
+                    "not all of it is durable in time; it will be read again"
+                );
             }
             let offsets: Vec<_> =
                 progress.iter().map(|p| (Arc::clone(&p.partition), p.durable())).collect();

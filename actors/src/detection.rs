@@ -91,7 +91,10 @@ impl DetectionConfig {
 }
 
 fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
-    Ok(GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build()?
+    Ok(GlobBuilder::new(pattern)
+        .literal_separator(false)
+        .backslash_escape(true)
+        .build()?
         .compile_matcher())
 }
 

@@ -102,7 +102,8 @@ impl RunConfig {
             faults.push(format!("run.shards and run.reader_threads may be at most {SHARDS_MAX}"));
         }
         if self.commit_interval_ms == 0 {
-            faults.push("run.commit_interval_ms must be at least 1; 1000 is the default".to_owned());
+            faults
+                .push("run.commit_interval_ms must be at least 1; 1000 is the default".to_owned());
         }
         faults
     }
@@ -238,10 +239,7 @@ fn roomy(name: &str) -> ChildSpec {
     ChildSpec { mailbox: 1_024, ..ChildSpec::permanent(name) }
 }
 
-fn supervisor(
-    name: &str,
-    exits: tokio::sync::mpsc::UnboundedSender<Exit>,
-) -> SupervisorHandle {
+fn supervisor(name: &str, exits: tokio::sync::mpsc::UnboundedSender<Exit>) -> SupervisorHandle {
     let (supervisor, handle) = Supervisor::new(SupervisorConfig {
         name: name.to_owned(),
         strategy: Strategy::OneForOne,

@@ -22,7 +22,7 @@ use crate::supervise::{self, Backoff};
 #[async_trait(?Send)]
 pub trait Outlet: 'static {
     /// What it delivers.
-    type Item: Send + Clone + 'static;
+    type Item: Send + Clone + Unpin + 'static;
 
     /// Returns when all items are durable. Repeats are harmless.
     async fn deliver(&self, items: &[Self::Item]) -> Result<(), SinkError>;
@@ -137,7 +137,13 @@ impl<O: Outlet> Relay<O> {
                 Err(SinkError::Transient(error)) => {
                     relay.failures += 1;
                     let delay = RETRY.delay(relay.failures);
-                    tracing::warn!(relay = relay.name, error, ?delay, items = items.len(), "not delivered; trying again");
+                    tracing::warn!(
+                        relay = relay.name,
+                        error,
+                        ?delay,
+                        items = items.len(),
+                        "not delivered; trying again"
+                    );
                     relay.under_way = true;
                     ctx.run_later(delay, move |relay, ctx| relay.deliver(items, waiting, ctx));
                 }
@@ -168,7 +174,11 @@ impl<O: Outlet> Supervised for Relay<O> {
 impl<O: Outlet> Handler<Deliver<O::Item>> for Relay<O> {
     type Result = ResponseFuture<Result<(), Undelivered>>;
 
-    fn handle(&mut self, Deliver(items): Deliver<O::Item>, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(
+        &mut self,
+        Deliver(items): Deliver<O::Item>,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
         let (done, delivered) = oneshot::channel();
         self.gathered.push((items, done));
         self.pump(ctx);

@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn overlapping_segments_give_each_event_once_in_order() {
-        let history = History::Segments(vec![segment(5..9, 8), segment(0..7, 0), segment(9..12, 0)]);
+        let history =
+            History::Segments(vec![segment(5..9, 8), segment(0..7, 0), segment(9..12, 0)]);
         let range = HistoryRange {
             bucket: Bucket(0),
             after: Some(Position::at(1)),

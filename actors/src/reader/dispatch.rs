@@ -30,7 +30,8 @@ impl PartitionReader {
         self.progress.read.store(next_offset, std::sync::atomic::Ordering::Relaxed);
         let letters_place = self.env.shards.len();
         let sent = picks.iter().enumerate().filter(|(_, p)| !p.is_empty()).map(|(shard, _)| shard);
-        let to: Vec<usize> = sent.chain((!batch.rejects.is_empty()).then_some(letters_place)).collect();
+        let to: Vec<usize> =
+            sent.chain((!batch.rejects.is_empty()).then_some(letters_place)).collect();
         let from = self.watermark.dispatched_offset();
         self.watermark.dispatched(next_offset, to);
         self.in_flight.push_back(InFlight { next_offset, _held: held });

@@ -11,7 +11,6 @@
 mod dispatch;
 mod watermark;
 
-
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -48,11 +47,7 @@ pub struct ReaderConfig {
 
 impl Default for ReaderConfig {
     fn default() -> Self {
-        Self {
-            batch_bytes: 1 << 20,
-            in_flight_bytes_max: 256 << 20,
-            partition_bytes_max: 64 << 20,
-        }
+        Self { batch_bytes: 1 << 20, in_flight_bytes_max: 256 << 20, partition_bytes_max: 64 << 20 }
     }
 }
 

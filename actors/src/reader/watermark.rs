@@ -20,7 +20,10 @@ struct ShardProgress {
 impl Watermark {
     /// A partition that begins to be read at `start`.
     pub fn new(shards: usize, start: i64) -> Self {
-        Self { shards: vec![ShardProgress { sent: start, durable: start }; shards], dispatched: start }
+        Self {
+            shards: vec![ShardProgress { sent: start, durable: start }; shards],
+            dispatched: start,
+        }
     }
 
     /// A batch that ends before `next_offset` goes to these shards.

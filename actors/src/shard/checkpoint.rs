@@ -71,7 +71,10 @@ impl Stored for GroupState {
         };
         let n = state.names.len();
         if [state.detectors.len(), state.clocks_us.len(), state.states.len()] != [n; 3] {
-            return Err(CodecError::Section { number: 6, why: "columns of different length".into() });
+            return Err(CodecError::Section {
+                number: 6,
+                why: "columns of different length".into(),
+            });
         }
         Ok(state)
     }
@@ -97,7 +100,8 @@ impl GroupState {
     /// its clock.
     fn into_series(self, detection: &Detection) -> Vec<Series> {
         let mut all: Vec<Series> = Vec::with_capacity(self.names.len());
-        let columns = self.names.into_iter().zip(self.detectors).zip(self.clocks_us).zip(self.states);
+        let columns =
+            self.names.into_iter().zip(self.detectors).zip(self.clocks_us).zip(self.states);
         for (((name, stored_detector), clock_us), state) in columns {
             let detector = detection.of(&name);
             let same = self
@@ -166,7 +170,10 @@ pub(super) fn encode_series(series: &Series, detection: &Detection) -> Result<Ve
 }
 
 /// The series from such bytes.
-pub(super) fn decode_series(bytes: &[u8], detection: &Detection) -> Result<Option<Series>, CodecError> {
+pub(super) fn decode_series(
+    bytes: &[u8],
+    detection: &Detection,
+) -> Result<Option<Series>, CodecError> {
     Ok(codec::decode::<GroupState>(bytes)?.into_series(detection).pop())
 }
 
@@ -213,12 +220,20 @@ impl Shard {
         let after = self.last_ticket;
         if let Some(share) = self.shares.get_mut(&id.partition) {
             let checkpoint = Checkpoint { position, bytes };
-            share.pending_checkpoints.push(PendingCheckpoint { group: id.group, after, checkpoint });
+            share.pending_checkpoints.push(PendingCheckpoint {
+                group: id.group,
+                after,
+                checkpoint,
+            });
         }
     }
 
     /// Writes the checkpoints whose contents have become durable.
-    pub(super) fn put_ready_checkpoints(&mut self, partition: PartitionId, ctx: &mut Context<Self>) {
+    pub(super) fn put_ready_checkpoints(
+        &mut self,
+        partition: PartitionId,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(share) = self.shares.get_mut(&partition) else { return };
         let pending = std::mem::take(&mut share.pending_checkpoints);
         let (ready, later) = pending.into_iter().partition(|p| share.done_up_to(p.after));

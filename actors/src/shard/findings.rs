@@ -76,11 +76,14 @@ impl Shard {
         stats.replayed.add(effects.replayed);
         stats.anomalies.add(effects.anomalies);
         if !effects.findings.is_empty() {
-            let first = effects.findings.iter().map(|(_, b, i, _)| b.events[*i as usize].offset).min();
+            let first =
+                effects.findings.iter().map(|(_, b, i, _)| b.events[*i as usize].offset).min();
             let alerts: Vec<Alert> = effects
                 .findings
                 .iter()
-                .flat_map(|(group, batch, pick, finding)| self.alerts(*group, batch, *pick, finding))
+                .flat_map(|(group, batch, pick, finding)| {
+                    self.alerts(*group, batch, *pick, finding)
+                })
                 .collect();
             self.count_alerts(&alerts);
             let relay = self.env.alerts.clone();

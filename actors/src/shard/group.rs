@@ -101,7 +101,8 @@ impl Group {
         if self.applied.is_some_and(|applied| position <= applied) {
             return Applied::Repeated;
         }
-        let Some(series) = Self::series(&mut self.series, &self.evicted, event.series_hash, name, detection)
+        let Some(series) =
+            Self::series(&mut self.series, &self.evicted, event.series_hash, name, detection)
         else {
             return Applied::Missing;
         };
@@ -120,14 +121,22 @@ impl Group {
             event_flags |= flags::POISON;
             applied = Applied::Poison;
         } else if !timing.too_late {
-            let finding = check(series, &mut self.storm, event.value, event.time_us, position, detection);
+            let finding =
+                check(series, &mut self.storm, event.value, event.time_us, position, detection);
             if finding.as_ref().is_some_and(|f| f.anomalous) {
                 event_flags |= flags::ANOMALOUS;
             }
             applied = Applied::Checked(finding);
         }
         if applied != Applied::TooLate {
-            self.open.push(name, position, event.time_us, event.value, event_flags, arrival.location);
+            self.open.push(
+                name,
+                position,
+                event.time_us,
+                event.value,
+                event_flags,
+                arrival.location,
+            );
         }
         self.applied = Some(position);
         self.events_since_checkpoint += 1;
@@ -142,7 +151,8 @@ impl Group {
             return true;
         }
         let hash = crate::route::series_hash(&row.series);
-        let Some(series) = Self::series(&mut self.series, &self.evicted, hash, &row.series, detection)
+        let Some(series) =
+            Self::series(&mut self.series, &self.evicted, hash, &row.series, detection)
         else {
             return false;
         };

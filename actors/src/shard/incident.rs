@@ -32,7 +32,7 @@ pub struct IncidentConfig {
 impl Default for IncidentConfig {
     fn default() -> Self {
         Self {
-            close_after_observations: 20,
+            close_after_observations: 50,
             close_after_seconds: 0,
             storm_burst: 100,
             storm_refill_events: 1_000,
@@ -46,7 +46,7 @@ impl IncidentConfig {
         let mut faults = Vec::new();
         if self.close_after_observations == 0 {
             faults.push(
-                "detection.incidents.close_after_observations must be at least 1; 20 is the default".into(),
+                "detection.incidents.close_after_observations must be at least 1; 50 is the default".into(),
             );
         }
         if self.storm_burst == 0 || self.storm_refill_events == 0 {
@@ -232,8 +232,7 @@ mod tests {
     use weir_detectors::Direction;
 
     fn verdict(score: f64) -> Verdict {
-        let phase =
-            if score > 5.0 { Phase::Anomalous(Direction::Up) } else { Phase::Normal };
+        let phase = if score > 5.0 { Phase::Anomalous(Direction::Up) } else { Phase::Normal };
         Verdict { phase, score, threshold: 5.0, expected: 0.0, sigma: 1.0, onset_observations: 0 }
     }
 
@@ -270,10 +269,21 @@ mod tests {
 
     #[test]
     fn event_time_can_hold_an_incident_open_longer_than_observations_do() {
-        let config = IncidentConfig { close_after_observations: 1, close_after_seconds: 10, ..Default::default() };
+        let config = IncidentConfig {
+            close_after_observations: 1,
+            close_after_seconds: 10,
+            ..Default::default()
+        };
         let (mut open, mut storm) = (None, Storm::new(&config));
         let mut step = |score, at: i64, time_s: i64| {
-            advance(&mut open, &mut storm, &verdict(score), Position::at(at), time_s * 1_000_000, &config)
+            advance(
+                &mut open,
+                &mut storm,
+                &verdict(score),
+                Position::at(at),
+                time_s * 1_000_000,
+                &config,
+            )
         };
         assert!(step(9.0, 0, 0).is_some());
         assert!(step(0.0, 1, 5).is_none());
@@ -282,7 +292,8 @@ mod tests {
 
     #[test]
     fn a_storm_is_one_alert_a_doubling_and_counts_every_incident() {
-        let config = IncidentConfig { storm_burst: 2, storm_refill_events: 1_000, ..Default::default() };
+        let config =
+            IncidentConfig { storm_burst: 2, storm_refill_events: 1_000, ..Default::default() };
         let mut storm = Storm::new(&config);
         let (mut opened, mut storms) = (0, Vec::new());
         for i in 0..100 {
@@ -297,7 +308,15 @@ mod tests {
         assert_eq!(opened, 2);
         assert_eq!(
             storms,
-            [(began, 0, 1), (began, 1, 2), (began, 2, 4), (began, 3, 8), (began, 4, 16), (began, 5, 32), (began, 6, 64)]
+            [
+                (began, 0, 1),
+                (began, 1, 2),
+                (began, 2, 4),
+                (began, 3, 8),
+                (began, 4, 16),
+                (began, 5, 32),
+                (began, 6, 64)
+            ]
         );
         let ended = (0..10_000).find_map(|_| storm.tick(&config)).expect("it ends");
         assert_eq!(ended.folded, 98);

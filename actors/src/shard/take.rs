@@ -77,7 +77,9 @@ impl Shard {
         if let Some(lost) = share.lost_from
             && (take.epoch == share.epoch || take.epoch_start > lost)
         {
-            return Err(Refused(format!("{partition}: events from {lost} on have to be read again")));
+            return Err(Refused(format!(
+                "{partition}: events from {lost} on have to be read again"
+            )));
         }
         if take.epoch > share.epoch {
             share.epoch = take.epoch;

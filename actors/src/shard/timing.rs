@@ -119,9 +119,13 @@ mod tests {
 
     #[test]
     fn lateness_is_measured_on_the_series_own_clock() {
-        let config = TimingConfig { late: Policy::DeadLetter, late_seconds_max: 10, ..Default::default() };
+        let config =
+            TimingConfig { late: Policy::DeadLetter, late_seconds_max: 10, ..Default::default() };
         let mut clock = NO_TIME;
-        assert_eq!(observe(&mut clock, 100 * S, None, &config), Timing { flags: 0, too_late: false });
+        assert_eq!(
+            observe(&mut clock, 100 * S, None, &config),
+            Timing { flags: 0, too_late: false }
+        );
         let late = observe(&mut clock, 95 * S, None, &config);
         assert_eq!(late, Timing { flags: flags::LATE, too_late: false });
         assert!(observe(&mut clock, 89 * S, None, &config).too_late);

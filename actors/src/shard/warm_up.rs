@@ -53,7 +53,8 @@ impl Shard {
         ctx.spawn(load.into_actor(self).map(move |loaded, shard, ctx| {
             // After a rewind the group is read again, for the new start.
             let current = shard.shares.get(&id.partition).map(|share| share.epoch);
-            let waits = shard.slot(id).is_some_and(|s| matches!(s, Slot::Waiting { group: None, .. }));
+            let waits =
+                shard.slot(id).is_some_and(|s| matches!(s, Slot::Waiting { group: None, .. }));
             if !waits {
                 return;
             }
@@ -219,7 +220,11 @@ async fn replay(
 
 /// A group from its newest checkpoint, or new. A damaged checkpoint is passed
 /// over: the history has everything.
-async fn restore(env: &ShardEnv, id: GroupId, open: OpenHistory) -> Result<Box<Group>, WarmUpError> {
+async fn restore(
+    env: &ShardEnv,
+    id: GroupId,
+    open: OpenHistory,
+) -> Result<Box<Group>, WarmUpError> {
     let request = Request::Checkpoint { group: id };
     let Answer::Checkpoint(stored) = pool::durably(env.pool.clone(), request).await? else {
         unreachable!("the pool answers what it is asked");

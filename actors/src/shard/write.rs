@@ -131,7 +131,8 @@ impl Shard {
     ) -> Option<BucketTimes> {
         let share = self.shares.get_mut(&partition)?;
         let floor = earliest_us.div_euclid(NOTE_STEP_US).saturating_mul(NOTE_STEP_US);
-        let ceil = latest_us.div_euclid(NOTE_STEP_US).saturating_add(1).saturating_mul(NOTE_STEP_US);
+        let ceil =
+            latest_us.div_euclid(NOTE_STEP_US).saturating_add(1).saturating_mul(NOTE_STEP_US);
         let noted = share.noted.get(&bucket).copied();
         let (low, high) = noted.map_or((floor, ceil), |(l, h)| (l.min(floor), h.max(ceil)));
         if noted == Some((low, high)) {
@@ -174,4 +175,3 @@ pub(super) fn written(result: Result<pool::Answer, PoolError>) -> bool {
         Err(PoolError::Store(error)) => supervise::fail(error.to_string()),
     }
 }
-

@@ -76,5 +76,6 @@ pub fn reason(payload: &(dyn Any + Send)) -> String {
 /// # Errors
 /// The panic's message.
 pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).map_err(|payload| reason(&*payload))
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call))
+        .map_err(|payload| reason(&*payload))
 }

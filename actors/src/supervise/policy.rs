@@ -156,11 +156,8 @@ mod tests {
 
     #[test]
     fn the_backoff_doubles_up_to_its_limit_with_bounded_jitter() {
-        let b = Backoff {
-            initial: Duration::from_millis(100),
-            max: Duration::from_secs(2),
-            seed: 7,
-        };
+        let b =
+            Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(2), seed: 7 };
         for (nth, base_ms) in [(1, 100.0), (2, 200.0), (3, 400.0), (9, 2000.0), (10_000, 2000.0)] {
             let ms = b.delay(nth).as_secs_f64() * 1e3;
             assert!((base_ms..=base_ms * 1.25).contains(&ms), "{nth}: {ms}");

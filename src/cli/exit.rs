@@ -1,0 +1,63 @@
+//! How commands end: exit codes, and the last message.
+
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+
+/// The codes, as `weir --help` shows them.
+pub(super) const HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed: the message says at what, and what to do
+  2  the command line is wrong
+  3  the configuration is wrong; every fault is listed
+  4  `check` or `verify` found faults, or `detect --strict` a faulty line
+  5  the node gave up: a part of it failed again and again
+  6  stopped at once by a second signal, before all was durable";
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Code 1.
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
+    /// Code 3.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Code 4: what was found has been printed.
+    #[error("{0}")]
+    Faults(String),
+    /// Code 5.
+    #[error("the node gave up: {0}")]
+    GaveUp(String),
+    /// Code 6.
+    #[error("stopped at once; what was not durable will be read again")]
+    StoppedAtOnce,
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Config(_) => 3,
+            Self::Faults(_) => 4,
+            Self::GaveUp(_) => 5,
+            Self::StoppedAtOnce => 6,
+        }
+    }
+}
+
+pub(super) fn of(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("weir: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// Help and version are not failures.
+pub(super) fn of_usage(error: &clap::Error) -> ExitCode {
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
