@@ -16,6 +16,8 @@
 pub mod position;
 pub mod source;
 
+pub mod decode;
+
 pub mod event;
 
 pub mod assignment;

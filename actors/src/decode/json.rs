@@ -1,0 +1,302 @@
+//! JSON (RFC 8259), walked once: checked in full, kept only where a path leads.
+//! Nothing is allocated for a message.
+
+use super::path::{NOWHERE, PathTree};
+use super::slot::{Slot, unescape};
+use crate::source::Span;
+
+/// Objects and arrays within each other.
+const DEPTH_MAX: u32 = 128;
+
+/// Why a message is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Where, in bytes from the beginning of the message's value.
+    pub(super) at: usize,
+    /// What is wrong there.
+    pub(super) what: &'static str,
+}
+
+/// Walks a message and fills the slots of the paths found in it.
+pub(super) fn walk(
+    value: &[u8],
+    tree: &PathTree,
+    slots: &mut [Slot],
+    scratch: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    slots.fill(Slot::Absent);
+    if let Err(e) = std::str::from_utf8(value) {
+        return Err(Fault { at: e.valid_up_to(), what: "the text is not UTF-8" });
+    }
+    let mut walker = Walker { bytes: value, at: 0, tree, slots, scratch };
+    walker.blank();
+    walker.value(0, 0)?;
+    walker.blank();
+    if walker.at < value.len() {
+        return Err(walker.fault("something follows behind the end"));
+    }
+    Ok(())
+}
+
+struct Walker<'a> {
+    /// Valid UTF-8.
+    bytes: &'a [u8],
+    at: usize,
+    tree: &'a PathTree,
+    slots: &'a mut [Slot],
+    scratch: &'a mut Vec<u8>,
+}
+
+/// A string's place, without its quotes.
+struct Text {
+    start: usize,
+    end: usize,
+    escaped: bool,
+}
+
+/// Bytes that end the plain part of a string.
+static SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
+impl Walker<'_> {
+    /// The byte at hand; 0, which is nowhere allowed, at the end.
+    fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    fn fault(&self, what: &'static str) -> Fault {
+        let what = if self.at >= self.bytes.len() { "it ends too early" } else { what };
+        Fault { at: self.at, what }
+    }
+
+    fn blank(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self, node: u32, depth: u32) -> Result<(), Fault> {
+        let start = self.at;
+        let slot = match self.peek() {
+            b'{' => {
+                self.object(node, depth)?;
+                Slot::Other("an object")
+            }
+            b'[' => {
+                self.array(node, depth)?;
+                Slot::Other("a list")
+            }
+            b'"' => {
+                let text = self.string()?;
+                let span = span(text.start, text.end);
+                if text.escaped { Slot::Escaped(span) } else { Slot::Text(span) }
+            }
+            b'0'..=b'9' => self.number()?,
+            b'-' if self.bytes.get(start + 1) == Some(&b'I') => {
+                self.not_finite(node, "-Infinity")?
+            }
+            b'-' => self.number()?,
+            b't' => self.word("true", Slot::Other("true"))?,
+            b'f' => self.word("false", Slot::Other("false"))?,
+            b'n' => self.word("null", Slot::Null)?,
+            b'N' => self.not_finite(node, "NaN")?,
+            b'I' => self.not_finite(node, "Infinity")?,
+            _ => return Err(self.fault("a value should begin here")),
+        };
+        if let Some(n) = self.tree.slot(node) {
+            self.slots[n] = slot;
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, node: u32, depth: u32) -> Result<(), Fault> {
+        self.enter(depth)?;
+        self.blank();
+        if self.peek() == b'}' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            if self.peek() != b'"' {
+                return Err(self.fault("a name in quotes should begin here"));
+            }
+            let name = self.string()?;
+            let child = self.member(node, &name);
+            self.blank();
+            if self.peek() != b':' {
+                return Err(self.fault("a colon should stand here"));
+            }
+            self.at += 1;
+            self.blank();
+            self.value(child, depth + 1)?;
+            if self.ends(b'}', "a comma or } should stand here")? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn member(&mut self, node: u32, name: &Text) -> u32 {
+        if node == NOWHERE {
+            return NOWHERE;
+        }
+        let text = &self.bytes[name.start..name.end];
+        let child = if name.escaped {
+            self.scratch.clear();
+            match unescape(text, self.scratch) {
+                Some(()) => self.tree.member(node, self.scratch),
+                None => NOWHERE,
+            }
+        } else {
+            self.tree.member(node, text)
+        };
+        // The last one of a name counts: what an earlier one left goes.
+        for &slot in self.tree.slots_below(child) {
+            self.slots[slot] = Slot::Absent;
+        }
+        child
+    }
+
+    fn array(&mut self, node: u32, depth: u32) -> Result<(), Fault> {
+        self.enter(depth)?;
+        self.blank();
+        if self.peek() == b']' {
+            self.at += 1;
+            return Ok(());
+        }
+        for item in 0.. {
+            self.value(self.tree.item(node, item), depth + 1)?;
+            if self.ends(b']', "a comma or ] should stand here")? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, depth: u32) -> Result<(), Fault> {
+        if depth == DEPTH_MAX {
+            return Err(self.fault("it is nested more than 128 deep"));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Steps over what stands behind a member or an item; whether it was the last.
+    fn ends(&mut self, close: u8, what: &'static str) -> Result<bool, Fault> {
+        self.blank();
+        let byte = self.peek();
+        if byte != b',' && byte != close {
+            return Err(self.fault(what));
+        }
+        self.at += 1;
+        if byte == b',' {
+            self.blank();
+        }
+        Ok(byte == close)
+    }
+
+    fn string(&mut self) -> Result<Text, Fault> {
+        self.at += 1;
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            while self.bytes.get(self.at).is_some_and(|&b| !SPECIAL[b as usize]) {
+                self.at += 1;
+            }
+            match self.peek() {
+                b'"' => {
+                    self.at += 1;
+                    return Ok(Text { start, end: self.at - 1, escaped });
+                }
+                b'\\' => {
+                    escaped = true;
+                    self.at += 1;
+                    self.escape()?;
+                }
+                _ => return Err(self.fault("a control character stands in a string")),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Fault> {
+        match self.peek() {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
+            b'u' => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.peek().is_ascii_hexdigit() {
+                        return Err(self.fault("four hexadecimal digits should stand here"));
+                    }
+                    self.at += 1;
+                }
+            }
+            _ => return Err(self.fault("an unknown escape")),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<Slot, Fault> {
+        let start = self.at;
+        if self.peek() == b'-' {
+            self.at += 1;
+        }
+        match self.peek() {
+            b'0' => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.peek() == b'.' {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), b'e' | b'E') {
+            self.at += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(Slot::Number(span(start, self.at)))
+    }
+
+    fn digits(&mut self) -> Result<(), Fault> {
+        let start = self.at;
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.fault("a digit should stand here")) } else { Ok(()) }
+    }
+
+    fn word(&mut self, word: &str, slot: Slot) -> Result<Slot, Fault> {
+        if !self.bytes[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.fault("a value should begin here"));
+        }
+        self.at += word.len();
+        Ok(slot)
+    }
+
+    /// No JSON, but common: let through where a field is read, so that it is
+    /// refused as what it is.
+    fn not_finite(&mut self, node: u32, word: &str) -> Result<Slot, Fault> {
+        let start = self.at;
+        let slot = Slot::NotFinite(span(start, start + word.len()));
+        let found = self.word(word, slot)?;
+        if self.tree.slot(node).is_none() {
+            self.at = start;
+            return Err(self.fault("NaN and Infinity are not JSON"));
+        }
+        Ok(found)
+    }
+}
+
+/// Messages are shorter than 4 GiB: they stand in a batch that spans point into.
+fn span(start: usize, end: usize) -> Span {
+    Span { start: start as u32, len: (end - start) as u32 }
+}
