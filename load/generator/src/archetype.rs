@@ -78,7 +78,7 @@ impl Mix {
     fn pick(&self, random: u64) -> Archetype {
         let weights = [self.level, self.walk, self.daily, self.counter, self.sparse];
         let total: u64 = weights.into_iter().map(u64::from).sum();
-        let mut left = (u128::from(random) * u128::from(total) >> 64) as u64;
+        let mut left = ((u128::from(random) * u128::from(total)) >> 64) as u64;
         for (archetype, weight) in Archetype::ALL.into_iter().zip(weights) {
             match left.checked_sub(u64::from(weight)) {
                 Some(rest) => left = rest,
