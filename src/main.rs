@@ -1,10 +1,2 @@
 //! The command line.
-
-use std::process::ExitCode;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-fn main() -> ExitCode {
-    weir::cli::main()
-}
+fn main() {}

@@ -64,7 +64,6 @@ impl Shard {
         let key_groups = self.env.layout.key_groups;
         let share = self.shares.entry(partition.id).or_insert_with(|| {
             PartitionShare::new(
-                Arc::clone(partition),
                 take.reader.clone(),
                 take.epoch,
                 take.epoch_start,
