@@ -54,18 +54,24 @@ struct Text {
     escaped: bool,
 }
 
-/// Bytes that end the plain part of a string.
-static SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = true;
-        byte += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table
-};
+/// The first of eight bytes that ends the plain part of a string: a quote, a
+/// backslash or a control character.
+fn first_special(word: u64) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x80 * ONES;
+    // The high bit of each byte that is zero. What is borrowed from a higher byte
+    // can only mark bytes above the first one that is marked rightly.
+    let zero = |w: u64| w.wrapping_sub(ONES) & !w & HIGHS;
+    let quote = zero(word ^ (ONES * b'"' as u64));
+    let backslash = zero(word ^ (ONES * b'\\' as u64));
+    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+    let special = quote | backslash | control;
+    (special != 0).then(|| special.trailing_zeros() as usize / 8)
+}
+
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
 
 impl Walker<'_> {
     /// The byte at hand; 0, which is nowhere allowed, at the end.
@@ -208,9 +214,7 @@ impl Walker<'_> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            while self.bytes.get(self.at).is_some_and(|&b| !SPECIAL[b as usize]) {
-                self.at += 1;
-            }
+            self.plain();
             match self.peek() {
                 b'"' => {
                     self.at += 1;
@@ -223,6 +227,20 @@ impl Walker<'_> {
                 }
                 _ => return Err(self.fault("a control character stands in a string")),
             }
+        }
+    }
+
+    /// Steps over the plain part of a string.
+    fn plain(&mut self) {
+        while let Some(word) = self.bytes[self.at..].first_chunk::<8>() {
+            if let Some(n) = first_special(u64::from_le_bytes(*word)) {
+                self.at += n;
+                return;
+            }
+            self.at += 8;
+        }
+        while self.bytes.get(self.at).is_some_and(|&b| !is_special(b)) {
+            self.at += 1;
         }
     }
 
@@ -299,4 +317,20 @@ impl Walker<'_> {
 /// Messages are shorter than 4 GiB: they stand in a batch that spans point into.
 fn span(start: usize, end: usize) -> Span {
     Span { start: start as u32, len: (end - start) as u32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn eight_bytes_are_searched_as_one_by_one(
+            word in prop::array::uniform8(prop_oneof![any::<u8>(), Just(b'"'), Just(b'\\'), Just(0x1f), Just(0x20), Just(b'!'), Just(0x80)])
+        ) {
+            let expected = word.iter().position(|&b| is_special(b));
+            prop_assert_eq!(first_special(u64::from_le_bytes(word)), expected);
+        }
+    }
 }

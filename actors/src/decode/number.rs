@@ -44,6 +44,27 @@ fn short(text: &[u8]) -> Option<f64> {
 /// A decimal number times `10^scale`, rounded down, exactly. `None` if it is not
 /// a number; saturates far outside of any time.
 pub(super) fn scaled(text: &[u8], scale: i32) -> Option<i64> {
+    short_scaled(text, scale).or_else(|| long_scaled(text, scale))
+}
+
+/// Up to 18 digits and nothing else, where the result fits.
+fn short_scaled(text: &[u8], scale: i32) -> Option<i64> {
+    if text.is_empty() || text.len() > 18 {
+        return None;
+    }
+    let mut value = 0i64;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    let ten = 10i64.checked_pow(scale.unsigned_abs())?;
+    if scale < 0 { Some(value / ten) } else { value.checked_mul(ten) }
+}
+
+fn long_scaled(text: &[u8], scale: i32) -> Option<i64> {
     /// More digits than this cannot matter to 64 bits.
     const DIGITS_MAX: u32 = 30;
     let (negative, rest) = match text {
@@ -146,6 +167,13 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(text: Vec<u8>, scale in -10i32..10) {
             let _ = (parse(&text), scaled(&text, scale));
+        }
+
+        #[test]
+        fn the_short_way_scales_like_the_long_way(text in "[0-9]{1,19}", scale in -4i32..7) {
+            if let Some(value) = short_scaled(text.as_bytes(), scale) {
+                prop_assert_eq!(Some(value), long_scaled(text.as_bytes(), scale));
+            }
         }
 
         #[test]
