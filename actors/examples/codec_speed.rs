@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use weir_actors::history::{SegmentBuilder, SegmentColumns, SegmentReader};
+use weir_actors::history::{SegmentBuilder, SegmentColumns, SegmentReader, SegmentScratch};
 use weir_actors::position::Position;
 
 const EVENTS: usize = 4_096;
@@ -74,6 +74,7 @@ fn measure(name: &str, blocks: &[Vec<Event>]) {
     let names: Vec<String> =
         (0..SERIES).map(|n| format!("pump-{:05}", n * 7_919 % 100_000)).collect();
     let mut builder = SegmentBuilder::new();
+    let mut scratch = SegmentScratch::default();
     let mut columns = SegmentColumns::default();
     // The least of some rounds for each block: it is short enough to be measured
     // undisturbed on a machine that does other things as well.
@@ -88,7 +89,7 @@ fn measure(name: &str, blocks: &[Vec<Event>]) {
                 builder.append(series, e.position, e.time_us, e.value, 0, None);
             }
             let appended = Instant::now();
-            let segment = builder.finish().expect("events were appended");
+            let segment = builder.finish(&mut scratch).expect("events were appended");
             pack_s = appended.elapsed().as_secs_f64().min(pack_s);
             write_s = begun.elapsed().as_secs_f64().min(write_s);
             size = segment.bytes.len();

@@ -427,6 +427,13 @@ mod tests {
     }
 
     #[test]
+    fn a_section_that_is_longer_than_its_value_is_an_error() {
+        let body = [1, 3, 0, 0, 0, 1, b'a', b'b', 2, 1, 0, 0, 0, 0];
+        let error = decode::<First>(&sealed(&body)).unwrap_err();
+        assert!(matches!(error, CodecError::Section { number: 1, .. }), "{error}");
+    }
+
+    #[test]
     fn a_length_that_lies_allocates_nothing_and_is_an_error() {
         // A list of 2^63 floats, in ten bytes.
         let list = [253, 0, 0, 0, 0, 0, 0, 0, 0x80, 1];

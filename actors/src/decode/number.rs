@@ -12,8 +12,8 @@ pub(super) fn parse(text: &[u8]) -> Option<f64> {
     short(text).or_else(|| std::str::from_utf8(text).ok()?.parse().ok())
 }
 
-/// Up to 15 digits without an exponent: two exact floats and one division that
-/// rounds correctly (Clinger, PLDI 1990).
+/// Up to 15 digits with a point, or 16 without, and no exponent: one rounding, by
+/// the division of two exact floats (Clinger, PLDI 1990) or by the conversion.
 fn short(text: &[u8]) -> Option<f64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -33,8 +33,6 @@ fn short(text: &[u8]) -> Option<f64> {
     let places = match point {
         Some(n) if n + 1 == digits.len() => return None,
         Some(n) => digits.len() - n - 1,
-        // 16 digits may be over 2^53.
-        None if digits.len() > 15 => return None,
         None => 0,
     };
     let value = mantissa as f64 / EXACT[places];

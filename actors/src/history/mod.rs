@@ -16,4 +16,5 @@ mod integers;
 mod packing;
 
 pub use columns::{SegmentColumns, SegmentEvent};
-pub use segment::{SegmentBuilder, SegmentError, SegmentHeader, SegmentReader};
+pub use dictionary::Dictionary;
+pub use segment::{SegmentBuilder, SegmentError, SegmentHeader, SegmentReader, SegmentScratch};

@@ -17,7 +17,7 @@ fn build(builder: &mut SegmentBuilder, events: &[Given]) -> Segment {
     for e in events {
         builder.append(&e.series, e.position, e.time_us, e.value, e.flags, e.location);
     }
-    builder.finish().unwrap()
+    builder.finish(&mut SegmentScratch::default()).unwrap()
 }
 
 fn same_bits(a: Option<[f64; 3]>, b: Option<[f64; 3]>) -> bool {
@@ -66,8 +66,26 @@ fn events_come_back_in_order_and_to_the_bit() {
 }
 
 #[test]
+fn a_builder_used_again_takes_no_more_memory() {
+    let (mut builder, mut scratch) = (SegmentBuilder::new(), SegmentScratch::default());
+    let mut fill = |shift: i64| {
+        for e in sample() {
+            let position = Position { offset: e.position.offset + shift, ..e.position };
+            builder.append(&e.series, position, e.time_us, e.value, e.flags, e.location);
+        }
+        let estimate = builder.size_estimate();
+        let size = builder.finish(&mut scratch).unwrap().bytes.len();
+        (builder.memory_bytes(), estimate, size)
+    };
+    let (memory, ..) = fill(0);
+    let (memory_again, estimate, size) = fill(1_000);
+    assert_eq!(memory_again, memory);
+    assert!(estimate.abs_diff(size) < 10, "{estimate} foretold, {size} made");
+}
+
+#[test]
 fn nothing_makes_no_segment() {
-    assert_eq!(SegmentBuilder::new().finish(), None);
+    assert_eq!(SegmentBuilder::new().finish(&mut SegmentScratch::default()), None);
 }
 
 #[test]
@@ -129,6 +147,19 @@ fn a_right_checksum_over_wrong_contents_is_an_error_and_no_panic() {
     assert!(columns.len() <= 40);
     let many = resealed(bytes, |b| b[15..19].copy_from_slice(&u32::MAX.to_le_bytes()));
     assert!(matches!(SegmentReader::new(&many), Err(SegmentError::Corrupt(_))));
+}
+
+#[test]
+fn positions_that_do_not_rise_are_found_behind_a_right_checksum() {
+    let mut builder = SegmentBuilder::new();
+    for e in sample() {
+        builder.append(&e.series, e.position, e.time_us, e.value, e.flags, None);
+    }
+    // Two messages in the middle change places.
+    builder.offsets.swap(10, 12);
+    let segment = builder.finish(&mut SegmentScratch::default()).unwrap();
+    let read = SegmentReader::new(&segment.bytes).unwrap().read();
+    assert!(matches!(read, Err(SegmentError::Corrupt(_))));
 }
 
 /// Events that use every way in which version 1 writes columns.
@@ -203,7 +234,7 @@ fn a_full_segment_says_so_by_events_and_by_names() {
         builder.append(b"a", Position::at(n as i64), n as i64, 0.5, 0, None);
     }
     assert!(builder.is_full());
-    let segment = builder.finish().unwrap();
+    let segment = builder.finish(&mut SegmentScratch::default()).unwrap();
     assert_eq!(SegmentReader::new(&segment.bytes).unwrap().read().unwrap().len(), EVENTS_MAX);
 
     for n in 0u32.. {
@@ -214,7 +245,7 @@ fn a_full_segment_says_so_by_events_and_by_names() {
         name[0] = 0;
         builder.append(&name, Position::at(i64::from(n)), 0, 0.5, 0, None);
     }
-    let segment = builder.finish().unwrap();
+    let segment = builder.finish(&mut SegmentScratch::default()).unwrap();
     assert!(segment.events > 100);
     SegmentReader::new(&segment.bytes).unwrap().read().unwrap();
 }
