@@ -24,6 +24,34 @@
 //!    the version before still reads it. Only then it goes, and its number is not
 //!    used again.
 //! 5. A record from more than one version ahead is refused, not guessed at.
+//!
+//! ```
+//! use weir_actors::codec::{CodecError, SectionWriter, Sections, Stored, decode, encode};
+//!
+//! struct Clock {
+//!     newest_us: i64,
+//!     /// New in version 2.
+//!     late: u64,
+//! }
+//!
+//! impl Stored for Clock {
+//!     const KIND: u8 = 250;
+//!     const VERSION: u8 = 2;
+//!
+//!     fn write(&self, out: &mut SectionWriter<'_>) -> Result<(), CodecError> {
+//!         out.put(1, &self.newest_us)?;
+//!         out.put(2, &self.late)
+//!     }
+//!
+//!     fn read(sections: &Sections<'_>) -> Result<Self, CodecError> {
+//!         Ok(Self { newest_us: sections.require(1)?, late: sections.or_default(2)? })
+//!     }
+//! }
+//!
+//! let bytes = encode(&Clock { newest_us: 7, late: 1 })?;
+//! assert_eq!(decode::<Clock>(&bytes)?.newest_us, 7);
+//! # Ok::<(), CodecError>(())
+//! ```
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
