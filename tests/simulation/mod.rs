@@ -48,10 +48,9 @@ fn failing_and_half_done_writes_change_nothing() {
 
 #[test]
 fn nodes_killed_at_any_time_change_nothing() {
-    for seed in seeds() {
-        let run = check(seed, Scenario::kills());
-        assert!(run.lives() > 1, "seed {seed}: nothing was killed");
-    }
+    let seeds = seeds();
+    let lives: u64 = seeds.iter().map(|seed| check(*seed, Scenario::kills()).lives()).sum();
+    assert!(lives > 2 * seeds.len() as u64, "{lives} lives: too few nodes were killed");
 }
 
 #[test]

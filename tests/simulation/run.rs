@@ -167,6 +167,10 @@ impl Run {
             .collect();
         let found: Vec<_> =
             rows.iter().map(|r| (r.position, r.series.clone(), r.time_us, r.value)).collect();
+        let lost: Vec<_> = expected.iter().filter(|e| !found.contains(e)).map(|e| e.0).collect();
+        if !lost.is_empty() {
+            return Err(format!("the history of {id} lacks {lost:?}"));
+        }
         same(&format!("the history of {id}"), &expected, &found)
     }
 

@@ -115,7 +115,7 @@ impl PartitionShare {
     pub(super) fn durable(&self) -> i64 {
         let writes = self.tickets.values().copied();
         let gathered = self.groups.iter().filter_map(|slot| slot.first_offset());
-        writes.chain(gathered).chain(self.lost_from).min().unwrap_or(self.received)
+        writes.chain(gathered).chain(self.lost_from).fold(self.received, i64::min)
     }
 
     /// Nothing of it waits for the store or for a group.
