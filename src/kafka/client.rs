@@ -17,6 +17,9 @@ const FETCHES_IN_RESPONSE: usize = 16;
 const RESPONSE_BYTES_MAX: usize = 50 << 20;
 /// Nor fewer than its own `message.max.bytes` of 1,000,000.
 const RESPONSE_BYTES_MIN: usize = 1 << 20;
+/// A member hears of a rebalance with its next heartbeat; librdkafka's default of
+/// 3 seconds would leave partitions unread for as long.
+const HEARTBEAT_MS_MAX: u64 = 1_000;
 /// A producer gives a message up after this, and the sink says so: it is tried
 /// again with backoff where the ports say so, and what waits stays visible.
 const DELIVERY_TIMEOUT_MS: u64 = 30_000;
@@ -134,7 +137,7 @@ pub(super) fn consumer(config: &KafkaConfig) -> Result<ClientConfig, String> {
     let mut client = base(config);
     let fetch = config.fetch_bytes_max;
     let isolation = if config.read_committed { "read_committed" } else { "read_uncommitted" };
-    let heartbeat_ms = (config.session_timeout_ms / 3).clamp(1, 3_000);
+    let heartbeat_ms = (config.session_timeout_ms / 3).clamp(1, HEARTBEAT_MS_MAX);
     client
         .set("group.id", &config.group_id)
         .set("partition.assignment.strategy", &config.assignment)

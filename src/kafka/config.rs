@@ -329,3 +329,133 @@ fn topic_fault(name: &str) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> KafkaConfig {
+        KafkaConfig { topics: vec!["readings".to_owned()], ..KafkaConfig::default() }
+    }
+
+    fn with(name: &str, value: &str) -> KafkaConfig {
+        let mut config = valid();
+        config.properties.0.insert(name.to_owned(), value.to_owned());
+        config
+    }
+
+    #[test]
+    fn the_default_lacks_only_its_topics() {
+        assert_eq!(valid().validate(), Vec::<String>::new());
+        assert_eq!(KafkaConfig::default().validate().len(), 1);
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let config = KafkaConfig {
+            brokers: vec!["no port".to_owned(), "host:0".to_owned()],
+            topics: vec!["a/b".to_owned(), "^(".to_owned()],
+            group_id: String::new(),
+            group_instance_id: Some(String::new()),
+            assignment: "sticky".to_owned(),
+            start: Start::Timestamp("yesterday".to_owned()),
+            session_timeout_ms: 1,
+            drain_timeout_ms: 300_000,
+            fetch_bytes_max: 1,
+            metadata_refresh_ms: 0,
+            ..valid()
+        };
+        let faults = config.validate();
+        assert_eq!(faults.len(), 12, "{faults:#?}");
+    }
+
+    #[test]
+    fn what_would_break_a_promise_is_refused_with_the_reason() {
+        let names = [
+            "enable.auto.commit",
+            "enable.auto.offset.store",
+            "auto.offset.reset",
+            "isolation.level",
+            "enable.partition.eof",
+            "enable.idempotence",
+            "acks",
+            "group.id",
+            "group.protocol",
+            "plugin.library.paths",
+        ];
+        for name in names {
+            let faults = with(name, "x").validate();
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert!(faults[0].starts_with(&format!("kafka.properties: {name} cannot be set: ")));
+            assert!(client::consumer(&with(name, "x")).is_err());
+        }
+    }
+
+    #[test]
+    fn a_property_that_librdkafka_does_not_know_is_a_fault() {
+        let faults = with("fetch.wait.max.millis", "5").validate();
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].contains("fetch.wait.max.millis"), "{faults:?}");
+        assert_eq!(with("fetch.wait.max.ms", "5").validate(), Vec::<String>::new());
+        assert_eq!(with("fetch.wait.max.ms", "much").validate().len(), 1);
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let secret = "tr0ub4dor";
+        for name in ["sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret"] {
+            let config = with(name, secret);
+            assert!(!format!("{config:?}").contains(secret));
+            assert!(!serde_json::to_string(&config).unwrap().contains(secret));
+            let passed = config.passed_through().unwrap();
+            assert_eq!(passed, [(name.to_owned(), secret.to_owned())]);
+        }
+        // librdkafka quotes a value that it refuses.
+        let faults = with("sasl.passwords", secret).validate();
+        assert!(faults.len() == 1 && !faults[0].contains(secret), "{faults:?}");
+        let shown = format!("{:?}", with("sasl.username", "weir"));
+        assert!(shown.contains("weir") && shown.contains("sasl.username"), "{shown}");
+    }
+
+    #[test]
+    fn properties_are_read_from_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "from a file\n").unwrap();
+        let mut config = valid();
+        config.properties_from_files.insert("sasl.password".to_owned(), path);
+        assert_eq!(config.validate(), Vec::<String>::new());
+        assert_eq!(client::consumer(&config).unwrap().get("sasl.password"), Some("from a file"));
+        let missing = folder.path().join("missing");
+        config.properties_from_files.insert("ssl.key.password".to_owned(), missing);
+        let faults = config.validate();
+        assert!(faults.len() == 1 && faults[0].contains("missing cannot be read"), "{faults:?}");
+    }
+
+    #[test]
+    fn the_start_is_read_from_toml() {
+        let start = |text: &str| toml::from_str::<KafkaConfig>(text).map(|c| c.start);
+        assert_eq!(start("").unwrap(), Start::Committed);
+        assert_eq!(start("start = \"latest\"").unwrap(), Start::Latest);
+        let time = start("start = { timestamp = \"2026-01-01T00:00:00Z\" }").unwrap();
+        assert_eq!(time.timestamp_ms(), Ok(Some(1_767_225_600_000)));
+        assert!(start("begin = \"latest\"").is_err());
+    }
+
+    #[test]
+    fn properties_of_one_kind_of_client_are_not_given_to_the_other() {
+        let mut config = with("linger.ms", "50");
+        let fetch = ("fetch.wait.max.ms".to_owned(), "20".to_owned());
+        config.properties.0.extend([fetch]);
+        config.properties.0.insert("security.protocol".to_owned(), "ssl".to_owned());
+        let get = |client: &rdkafka::ClientConfig, name: &str| client.get(name).map(str::to_owned);
+        let (consumer, producer) =
+            (client::consumer(&config).unwrap(), client::producer(&config).unwrap());
+        assert_eq!(get(&consumer, "linger.ms"), None);
+        assert_eq!(get(&producer, "linger.ms").as_deref(), Some("50"));
+        assert_eq!(get(&consumer, "fetch.wait.max.ms").as_deref(), Some("20"));
+        assert_eq!(get(&producer, "fetch.wait.max.ms"), None);
+        assert_eq!(get(&consumer, "security.protocol").as_deref(), Some("ssl"));
+        assert_eq!(get(&producer, "security.protocol").as_deref(), Some("ssl"));
+    }
+}

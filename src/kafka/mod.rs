@@ -15,14 +15,17 @@
 
 mod admin;
 mod alerts;
+mod assign;
 mod client;
+mod collect;
 mod config;
 mod dead_letters;
+mod group;
 mod partition;
 mod producer;
 mod properties;
 mod queue;
-mod rebalance;
+mod revoke;
 mod source;
 mod start;
 mod topic_id;

@@ -12,18 +12,16 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 use weir_actors::position::TopicPartition;
-use weir_actors::source::{Headers, PartitionSource, RawBatch, RawRecord, SourceError, Span};
+use weir_actors::source::{PartitionSource, RawBatch, SourceError};
 
-use super::client;
-use super::queue::{Incoming, PartitionQueue, Record};
-use super::rebalance::GroupContext;
+use super::collect::{Collector, Failure, Sizes};
+use super::group::GroupContext;
+use super::queue::PartitionQueue;
 use super::start::loss_text;
 
-/// A reader that waits looks again after so long, should a wake-up be lost.
-const WAKE_CAP: Duration = Duration::from_millis(100);
-/// Spans are 32 bits wide: a batch stays below this, whatever the caller allows,
-/// so that one more message of the largest size that Kafka has still fits.
-const BATCH_BYTES_MAX: usize = 1 << 30;
+/// A reader that waits is woken when something comes. Should that ever fail, it
+/// looks again by itself after so long.
+const WAKE_CAP: Duration = Duration::from_millis(500);
 /// How long a seek may take; it asks no broker.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 const SEEK_RETRY: Duration = Duration::from_millis(10);
@@ -50,17 +48,8 @@ struct State {
     failure: Option<Failure>,
     /// The log's end, as it was last known.
     log_end_offset: i64,
-    /// The sizes of the last batch: the next one's buffers begin so large.
-    bytes_hint: usize,
-    records_hint: usize,
-}
-
-/// Why a partition gives no more batches.
-#[derive(Clone)]
-enum Failure {
-    /// The broker has no such offset; what is there is still to be asked.
-    OutOfRange(i64),
-    Known(SourceError),
+    /// Of the last batch.
+    sizes: Sizes,
 }
 
 impl Slot {
@@ -78,8 +67,7 @@ impl Slot {
             seeking: None,
             failure: None,
             log_end_offset,
-            bytes_hint: 0,
-            records_hint: 0,
+            sizes: Sizes::default(),
         };
         let wake = Arc::new(Notify::new());
         Arc::new(Self { partition, wake, consumer, state: Mutex::new(state) })
@@ -107,6 +95,10 @@ impl Slot {
     pub(super) fn revoke(&self) {
         self.lock().revoked = true;
         self.wake.notify_one();
+    }
+
+    pub(super) fn is_revoked(&self) -> bool {
+        self.lock().revoked
     }
 
     /// The partition is gone for good.
@@ -146,39 +138,34 @@ impl Slot {
         if let Some(failure) = state.failure.clone() {
             return Some(Err(failure));
         }
-        let mut collector = Collector::new(&state, bytes_max, &self.partition);
-        let queue = state.queue.as_mut()?;
-        queue.drain(|incoming| collector.take(incoming));
-        let (_, high) = queue.watermarks();
-        self.finish(&mut state, collector, high)
+        let partition = &*self.partition;
+        let mut collector = Collector::new(partition, state.next_offset, bytes_max, state.sizes);
+        state.queue.as_mut()?.drain(|incoming| collector.take(incoming));
+        self.finish(&mut state, collector)
     }
 
     fn finish(
         &self,
         state: &mut State,
         collector: Collector<'_>,
-        high: Option<i64>,
     ) -> Option<Result<RawBatch, Failure>> {
-        let Collector { mut bytes, mut records, next_offset, failure, repeated, .. } = collector;
+        let Collector { bytes, records, next_offset, failure, repeated, .. } = collector;
         if repeated > 0 {
             // librdkafka fetches again what was in flight when a rebalance paused it.
             tracing::debug!(partition = %self.partition, repeated, "repeated records dropped");
         }
         state.failure = failure;
-        let went_on = next_offset > state.next_offset;
-        if !went_on {
+        if next_offset <= state.next_offset {
             return state.failure.clone().map(Err);
         }
         state.next_offset = next_offset;
-        let known_end = high.unwrap_or(state.log_end_offset);
-        state.log_end_offset = known_end.max(next_offset);
-        (state.bytes_hint, state.records_hint) = (bytes.len(), records.len());
-        trim(&mut bytes);
-        trim(&mut records);
+        state.sizes = Sizes { bytes: bytes.len(), records: records.len() };
+        let high = state.queue.as_ref().and_then(|queue| queue.watermarks().1);
+        state.log_end_offset = high.unwrap_or(state.log_end_offset).max(next_offset);
         Some(Ok(RawBatch {
             partition: self.partition.clone(),
-            bytes,
-            records,
+            bytes: trimmed(bytes),
+            records: trimmed(records),
             next_offset,
             log_end_offset: state.log_end_offset,
         }))
@@ -186,119 +173,11 @@ impl Slot {
 }
 
 /// Gives back what a hint from a larger batch took too much of.
-fn trim<T>(buffer: &mut Vec<T>) {
+fn trimmed<T>(mut buffer: Vec<T>) -> Vec<T> {
     if buffer.capacity() / 2 > buffer.len() {
         buffer.shrink_to_fit();
     }
-}
-
-/// Copies records into a batch until it is full.
-struct Collector<'a> {
-    partition: &'a TopicPartition,
-    bytes: Vec<u8>,
-    records: Vec<RawRecord>,
-    next_offset: i64,
-    bytes_max: usize,
-    failure: Option<Failure>,
-    repeated: u64,
-}
-
-impl<'a> Collector<'a> {
-    fn new(state: &State, bytes_max: usize, partition: &'a TopicPartition) -> Self {
-        let bytes_max = bytes_max.min(BATCH_BYTES_MAX);
-        Self {
-            partition,
-            bytes: Vec::with_capacity(state.bytes_hint.min(bytes_max)),
-            records: Vec::with_capacity(state.records_hint.min(bytes_max / size_of::<RawRecord>())),
-            next_offset: state.next_offset,
-            bytes_max,
-            failure: None,
-            repeated: 0,
-        }
-    }
-
-    /// Whether there is room for more.
-    fn take(&mut self, incoming: Incoming<'_>) -> bool {
-        match incoming {
-            Incoming::Record(record) if record.offset < self.next_offset => {
-                self.repeated += 1;
-                true
-            }
-            Incoming::Record(record) => {
-                self.push(&record);
-                let used = self.bytes.len() + self.records.len() * size_of::<RawRecord>();
-                used < self.bytes_max
-            }
-            Incoming::End { offset } => {
-                // Behind markers and compacted records the log ends past the last
-                // record that is handed over.
-                self.next_offset = self.next_offset.max(offset);
-                true
-            }
-            Incoming::Failed { code, text, offset } => {
-                self.failure = failure(self.partition, code, &text, offset);
-                self.failure.is_none()
-            }
-        }
-    }
-
-    fn push(&mut self, record: &Record<'_>) {
-        let key = self.push_bytes(record.key);
-        let value = self.push_bytes(record.value);
-        let start = self.bytes.len();
-        record.each_header(|name, value| Headers::push(&mut self.bytes, name, value));
-        let headers = self.span_from(start);
-        self.records.push(RawRecord {
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            key,
-            value,
-            headers,
-        });
-        self.next_offset = record.offset + 1;
-    }
-
-    fn push_bytes(&mut self, bytes: Option<&[u8]>) -> Span {
-        let Some(bytes) = bytes else { return Span::NULL };
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        self.span_from(start)
-    }
-
-    /// BATCH_BYTES_MAX and one message's largest size are below 2^32 together.
-    fn span_from(&self, start: usize) -> Span {
-        Span { start: start as u32, len: (self.bytes.len() - start) as u32 }
-    }
-}
-
-/// What an error of a partition means; `None` if librdkafka tries again by itself.
-fn failure(
-    partition: &TopicPartition,
-    code: RDKafkaErrorCode,
-    text: &str,
-    offset: i64,
-) -> Option<Failure> {
-    use RDKafkaErrorCode as E;
-    match code {
-        E::AutoOffsetReset | E::OffsetOutOfRange => Some(Failure::OutOfRange(offset)),
-        // librdkafka would go on behind these: what it cannot read would be left out.
-        E::BadMessage
-        | E::BadCompression
-        | E::NotImplemented
-        | E::InvalidMessage
-        | E::InvalidMessageSize
-        | E::MessageSizeTooLarge => Some(Failure::Known(SourceError::Loss(format!(
-            "{partition}: the records at offset {offset} cannot be read ({code}: {text}); nothing \
-             behind them is read, so that none is left out in silence"
-        )))),
-        code if client::is_fatal(code) => Some(Failure::Known(SourceError::Fatal(format!(
-            "{partition} cannot be read: {code}: {text}"
-        )))),
-        _ => {
-            tracing::warn!(%partition, error = ?code, offset, "{text}; librdkafka tries again");
-            None
-        }
-    }
+    buffer
 }
 
 /// The reader's end of a partition.

@@ -17,9 +17,9 @@ use weir_actors::source::{Assignment, Source, SourceError};
 
 use super::client;
 use super::config::KafkaConfig;
+use super::group::{Group, GroupConsumer, GroupContext, Hold};
 use super::partition::run_blocking;
 use super::queue;
-use super::rebalance::{Group, GroupConsumer, GroupContext};
 
 /// The poll thread looks so often whether the source is to be closed. Events wake
 /// it at once.
@@ -79,6 +79,15 @@ impl KafkaSource {
 
 /// Serves the group until the source is closed, then leaves it.
 fn poll(group: &Group, consumer: Arc<GroupConsumer>) {
+    /// However the thread ends: nobody waits for a decision that never comes.
+    struct End<'a>(&'a Group);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.closing.store(true, Ordering::Release);
+            self.0.end();
+        }
+    }
+    let end = End(group);
     while !group.is_closing() {
         match consumer.poll(POLL) {
             None => {}
@@ -88,7 +97,7 @@ fn poll(group: &Group, consumer: Arc<GroupConsumer>) {
             Some(Err(error)) => on_error(group, &consumer, &error),
         }
     }
-    group.end();
+    drop(end);
     // The last of it leaves the group and waits for that.
     drop(consumer);
 }
@@ -112,7 +121,7 @@ impl Source for KafkaSource {
 
     async fn commit(&self, offsets: &[(Arc<TopicPartition>, i64)]) -> Result<(), SourceError> {
         let (ours, gone): (Vec<_>, Vec<_>) =
-            offsets.iter().cloned().partition(|(partition, _)| self.group.owns(partition));
+            offsets.iter().cloned().partition(|(p, _)| self.group.hold(p) != Hold::Gone);
         if !ours.is_empty() {
             let consumer = self.consumer()?;
             let turn = self.commits.clone().lock_owned().await;
@@ -159,7 +168,15 @@ fn commit_blocking(
             .map_err(|e| SourceError::Fatal(format!("commit of {topic}[{number}]: {e}")))?;
     }
     let Err((code, failed)) = queue::commit(consumer.client(), &list) else { return Ok(()) };
-    if !offsets.iter().all(|(partition, _)| group.owns(partition)) {
+    let gave_up =
+        matches!(code, RDKafkaErrorCode::UnknownMemberId | RDKafkaErrorCode::IllegalGeneration);
+    let gone = |(partition, _): &(Arc<TopicPartition>, i64)| match group.hold(partition) {
+        Hold::Ours => false,
+        // The group did not wait for the drain: the next owner reads these again.
+        Hold::Draining => gave_up,
+        Hold::Gone => true,
+    };
+    if offsets.iter().any(gone) {
         return Err(SourceError::Revoked);
     }
     let which = failed.iter().map(|(t, n, code)| format!("{t}[{n}]: {code}")).collect::<Vec<_>>();

@@ -10,7 +10,7 @@ use weir_actors::position::TopicPartition;
 
 use super::client;
 use super::config::Start;
-use super::rebalance::GroupContext;
+use super::group::GroupContext;
 
 /// How long one question to the brokers may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,5 +4,6 @@
 mod rig;
 
 mod group;
+mod measure;
 mod reading;
 mod sinks;

@@ -1,6 +1,8 @@
 //! What the tests share: names of their own, topics, producers, and waiting with
 //! a deadline.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -114,6 +116,27 @@ impl Rig {
         }
         for delivery in waiting {
             delivery.await.unwrap().unwrap();
+        }
+    }
+
+    /// Makes the group forget its members, as if they had left: LeaveGroup, version
+    /// 0, in their names.
+    pub fn remove_members(&self) {
+        let admin = self.native_admin();
+        let groups = admin.inner().fetch_group_list(Some(&self.config.group_id), DEADLINE);
+        for member in groups.unwrap().groups()[0].members() {
+            let mut request = vec![0, 13, 0, 0, 0, 0, 0, 1];
+            for text in ["test", &self.config.group_id, member.id()] {
+                request.extend_from_slice(&(text.len() as u16).to_be_bytes());
+                request.extend_from_slice(text.as_bytes());
+            }
+            let mut stream = TcpStream::connect(&self.broker).unwrap();
+            stream.write_all(&(request.len() as u32).to_be_bytes()).unwrap();
+            stream.write_all(&request).unwrap();
+            // Length, correlation and the error, which is none.
+            let mut answer = [0xff; 10];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(answer[8..], [0, 0]);
         }
     }
 
