@@ -1,1 +1,3 @@
 //! The node: what plugs the world into [`weir_actors`].
+
+pub mod kafka;
