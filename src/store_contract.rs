@@ -196,13 +196,17 @@ async fn bucket_times_only_widen(store: &dyn Store) {
     };
     assert_eq!(store.bucket_times(partition).await.unwrap(), []);
     let beyond = note(300, 5, 6).await;
+    // Wider and narrower on either side, the widest neither first nor last.
     note(2, 1_000, 2_000).await;
-    note(2, 1_500, 1_600).await;
     note(2, 1_500, 3_000).await;
-    note(2, -70, 100).await;
-    let before_1970 = note(1, -900, -800).await;
-    let widened = BucketTimes { bucket: Bucket(2), earliest_us: -70, latest_us: 3_000 };
-    assert_eq!(store.bucket_times(partition).await.unwrap(), [before_1970, widened, beyond]);
+    note(2, 500, 600).await;
+    note(2, 700, 800).await;
+    let widened = BucketTimes { bucket: Bucket(2), earliest_us: 500, latest_us: 3_000 };
+    note(1, -800, 70).await;
+    note(1, -900, -850).await;
+    note(1, -20, 10).await;
+    let over_1970 = BucketTimes { bucket: Bucket(1), earliest_us: -900, latest_us: 70 };
+    assert_eq!(store.bucket_times(partition).await.unwrap(), [over_1970, widened, beyond]);
     let other = PartitionId { number: 5, ..partition };
     assert_eq!(store.bucket_times(other).await.unwrap(), []);
 }

@@ -86,6 +86,22 @@ async fn a_half_written_checkpoint_is_not_returned() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_drops_the_older_ones() {
+    let Some((config, store)) = store("drop_older", KeyEncoding::Utf8).await else { return };
+    for offset in [10, 20, 30] {
+        for number in [0, 1] {
+            let of = Checkpoint { position: at(offset, 0), bytes: state(2 * PART_BYTES, 1) };
+            store.put_checkpoint(group(SEGMENTS_TOPIC, 0, number), Arc::new(of)).await.unwrap();
+        }
+    }
+    let session = connect_session(&config).await.unwrap();
+    let cql = format!("SELECT position_offset FROM {}.checkpoints", config.keyspace);
+    let found = session.query_unpaged(cql, ()).await.unwrap().into_rows_result().unwrap();
+    let left: Vec<_> = found.rows::<(i64,)>().unwrap().map(|row| row.unwrap().0).collect();
+    assert_eq!(left, [30; 4]);
+}
+
+#[tokio::test]
 async fn a_damaged_checkpoint_is_said_to_be_damaged() {
     let Some((config, store)) = store("bad_checkpoint", KeyEncoding::Utf8).await else { return };
     let group = group(SEGMENTS_TOPIC, 0, 0);

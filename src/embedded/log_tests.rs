@@ -164,9 +164,10 @@ async fn a_commit_is_where_the_next_start_begins() {
     let id = {
         let log = open(dir.path());
         fill(&log, 0, 10);
+        fill(&log, 1, 5);
         let mut source = log.source("test").unwrap();
         let [zero, one] = log.partitions() else { panic!("two partitions") };
-        source.commit(&[(zero.clone(), 4), (one.clone(), 0)]).await.unwrap();
+        source.commit(&[(zero.clone(), 4), (one.clone(), 2)]).await.unwrap();
         source.commit(&[(zero.clone(), 7)]).await.unwrap();
         source.close().await;
         assert!(source.assignment().await.unwrap().is_none());
@@ -175,7 +176,7 @@ async fn a_commit_is_where_the_next_start_begins() {
     let log = open(dir.path());
     assert_eq!(log.partitions()[0].id, id);
     let mut assigned = assign(&log, "test").await;
-    assert_eq!([assigned[0].start_offset, assigned[1].start_offset], [7, 0]);
+    assert_eq!([assigned[0].start_offset, assigned[1].start_offset], [7, 2]);
     assert_eq!(offsets(&mut *assigned[0].reader, BYTES_MAX).await, [7, 8, 9]);
     assert_eq!(assign(&log, "other").await[0].start_offset, 0);
     assert!(log.source("../escape").is_err());
