@@ -1,4 +1,26 @@
 //! The node: what plugs the world into [`weir_actors`].
+//!
+//! ```text
+//! kafka, embedded      the log          (the port weir_actors::source)
+//! cassandra, embedded  the store        (the port weir_actors::store)
+//! config               what a node is told
+//! run                  a node from its configuration, with probes and metrics
+//! detect               the same engine on files
+//! plot, figure         pictures, and numbers as people read them
+//! cli                  the commands
+//! ```
+
+pub mod kafka;
+
+pub mod cassandra;
+pub mod embedded;
+
+pub mod config;
 
 pub mod figure;
 pub mod plot;
+
+pub mod cli;
+
+#[cfg(test)]
+mod store_contract;

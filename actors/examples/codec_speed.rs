@@ -5,12 +5,13 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use weir_actors::history::{SegmentBuilder, SegmentColumns, SegmentReader};
+use weir_actors::history::{SegmentBuilder, SegmentColumns, SegmentReader, SegmentScratch};
 use weir_actors::position::Position;
 
 const EVENTS: usize = 4_096;
 const SERIES: usize = 1_000;
-const BLOCKS: usize = 200;
+const BLOCKS: usize = 50;
+const ROUNDS: usize = 9;
 
 /// SplitMix64: the same numbers on every machine.
 struct Random(u64);
@@ -73,29 +74,33 @@ fn measure(name: &str, blocks: &[Vec<Event>]) {
     let names: Vec<String> =
         (0..SERIES).map(|n| format!("pump-{:05}", n * 7_919 % 100_000)).collect();
     let mut builder = SegmentBuilder::new();
+    let mut scratch = SegmentScratch::default();
     let mut columns = SegmentColumns::default();
-    let (mut bytes, mut write, mut pack, mut read) = (0, f64::MAX, f64::MAX, f64::MAX);
-    for _ in 0..5 {
-        bytes = 0;
-        let (mut write_s, mut pack_s, mut read_s) = (0.0, 0.0, 0.0);
-        for block in blocks {
+    // The least of some rounds for each block: it is short enough to be measured
+    // undisturbed on a machine that does other things as well.
+    let (mut bytes, mut write, mut pack, mut read) = (0, 0.0, 0.0, 0.0);
+    for block in blocks {
+        let (mut write_s, mut pack_s, mut read_s) = (f64::MAX, f64::MAX, f64::MAX);
+        let mut size = 0;
+        for _ in 0..ROUNDS {
             let begun = Instant::now();
             for e in block {
                 let series = names[e.series].as_bytes();
                 builder.append(series, e.position, e.time_us, e.value, 0, None);
             }
             let appended = Instant::now();
-            let segment = builder.finish().expect("events were appended");
-            pack_s += appended.elapsed().as_secs_f64();
-            write_s += begun.elapsed().as_secs_f64();
-            bytes += segment.bytes.len();
+            let segment = builder.finish(&mut scratch).expect("events were appended");
+            pack_s = appended.elapsed().as_secs_f64().min(pack_s);
+            write_s = begun.elapsed().as_secs_f64().min(write_s);
+            size = segment.bytes.len();
             let begun = Instant::now();
             let reader = SegmentReader::new(&segment.bytes).expect("just written");
             reader.read_into(&mut columns).expect("just written");
             black_box(&columns);
-            read_s += begun.elapsed().as_secs_f64();
+            read_s = begun.elapsed().as_secs_f64().min(read_s);
         }
-        (write, pack, read) = (write.min(write_s), pack.min(pack_s), read.min(read_s));
+        bytes += size;
+        (write, pack, read) = (write + write_s, pack + pack_s, read + read_s);
     }
     let events = (blocks.len() * EVENTS) as f64;
     let ns = |seconds: f64| seconds * 1e9 / events;

@@ -164,8 +164,9 @@ impl Member {
             }
             let offsets: Vec<_> =
                 progress.iter().map(|p| (Arc::clone(&p.partition), p.durable())).collect();
-            if let Err(error) = source.commit(&offsets).await {
-                tracing::warn!(%error, "the last commit failed; the next owner reads some again");
+            let commit = commit_at_last(&*source, &offsets);
+            if tokio::time::timeout(LAST_COMMIT, commit).await.is_err() {
+                tracing::warn!("the last commit failed; the next owner reads some again");
             }
         };
         ctx.spawn(handing.into_actor(self).map(move |(), member, ctx| {
@@ -222,6 +223,20 @@ impl Member {
 }
 
 const LISTEN_AGAIN: Duration = Duration::from_millis(500);
+/// How long the last commit of a partition is tried.
+const LAST_COMMIT: Duration = Duration::from_secs(3);
+const COMMIT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Commits, trying again while that may help.
+async fn commit_at_last(source: &dyn Source, offsets: &[(Arc<TopicPartition>, i64)]) {
+    while let Err(error) = source.commit(offsets).await {
+        tracing::warn!(%error, "the last commit");
+        if !matches!(error, SourceError::Transient(_)) {
+            return;
+        }
+        tokio::time::sleep(COMMIT_AGAIN).await;
+    }
+}
 
 async fn check_layouts(
     pool: Addr<Pool>,

@@ -24,6 +24,34 @@
 //!    the version before still reads it. Only then it goes, and its number is not
 //!    used again.
 //! 5. A record from more than one version ahead is refused, not guessed at.
+//!
+//! ```
+//! use weir_actors::codec::{CodecError, SectionWriter, Sections, Stored, decode, encode};
+//!
+//! struct Clock {
+//!     newest_us: i64,
+//!     /// New in version 2.
+//!     late: u64,
+//! }
+//!
+//! impl Stored for Clock {
+//!     const KIND: u8 = 250;
+//!     const VERSION: u8 = 2;
+//!
+//!     fn write(&self, out: &mut SectionWriter<'_>) -> Result<(), CodecError> {
+//!         out.put(1, &self.newest_us)?;
+//!         out.put(2, &self.late)
+//!     }
+//!
+//!     fn read(sections: &Sections<'_>) -> Result<Self, CodecError> {
+//!         Ok(Self { newest_us: sections.require(1)?, late: sections.or_default(2)? })
+//!     }
+//! }
+//!
+//! let bytes = encode(&Clock { newest_us: 7, late: 1 })?;
+//! assert_eq!(decode::<Clock>(&bytes)?.newest_us, 7);
+//! # Ok::<(), CodecError>(())
+//! ```
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
@@ -424,6 +452,13 @@ mod tests {
     fn sealed(body: &[u8]) -> Vec<u8> {
         let sum = checksum(200, 1, body).to_le_bytes();
         [&[200, 1], sum.as_slice(), body].concat()
+    }
+
+    #[test]
+    fn a_section_that_is_longer_than_its_value_is_an_error() {
+        let body = [1, 3, 0, 0, 0, 1, b'a', b'b', 2, 1, 0, 0, 0, 0];
+        let error = decode::<First>(&sealed(&body)).unwrap_err();
+        assert!(matches!(error, CodecError::Section { number: 1, .. }), "{error}");
     }
 
     #[test]

@@ -28,15 +28,14 @@ pub(super) fn walk(
     if let Err(e) = std::str::from_utf8(value) {
         return Err(Fault { at: e.valid_up_to(), what: "the text is not UTF-8" });
     }
-    let mut walker = Walker { bytes: value, at: 0, tree, slots, scratch };
-    walker.blank();
-    walker.value(0, 0)?;
-    walker.blank();
-    if walker.at < value.len() {
-        return Err(walker.fault("something follows behind the end"));
-    }
-    Ok(())
+    let nothing = Fault { at: 0, what: "" };
+    let mut walker = Walker { bytes: value, at: 0, tree, slots, scratch, fault: nothing };
+    walker.message().map_err(|Stop| walker.fault)
 }
+
+/// The walk ends: [`Walker::fault`] says why. It has no size, so that a result is
+/// a register.
+struct Stop;
 
 struct Walker<'a> {
     /// Valid UTF-8.
@@ -45,6 +44,7 @@ struct Walker<'a> {
     tree: &'a PathTree,
     slots: &'a mut [Slot],
     scratch: &'a mut Vec<u8>,
+    fault: Fault,
 }
 
 /// A string's place, without its quotes.
@@ -54,37 +54,58 @@ struct Text {
     escaped: bool,
 }
 
-/// Bytes that end the plain part of a string.
-static SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = true;
-        byte += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table
-};
+/// The first of eight bytes that ends the plain part of a string: a quote, a
+/// backslash or a control character.
+fn first_special(word: u64) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x80 * ONES;
+    // The high bit of each byte that is zero. What is borrowed from a higher byte
+    // can only mark bytes above the first one that is marked rightly.
+    let zero = |w: u64| w.wrapping_sub(ONES) & !w & HIGHS;
+    let quote = zero(word ^ (ONES * b'"' as u64));
+    let backslash = zero(word ^ (ONES * b'\\' as u64));
+    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+    let special = quote | backslash | control;
+    (special != 0).then(|| special.trailing_zeros() as usize / 8)
+}
+
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
 
 impl Walker<'_> {
     /// The byte at hand; 0, which is nowhere allowed, at the end.
+    #[inline]
     fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
     }
 
-    fn fault(&self, what: &'static str) -> Fault {
+    #[cold]
+    fn stop<T>(&mut self, what: &'static str) -> Result<T, Stop> {
         let what = if self.at >= self.bytes.len() { "it ends too early" } else { what };
-        Fault { at: self.at, what }
+        self.fault = Fault { at: self.at, what };
+        Err(Stop)
     }
 
+    fn message(&mut self) -> Result<(), Stop> {
+        self.blank();
+        self.value(0, 0)?;
+        self.blank();
+        if self.at < self.bytes.len() {
+            return self.stop("something follows behind the end");
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn blank(&mut self) {
-        while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
+        // Most often there is none: one comparison.
+        while self.peek() <= b' ' && matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
             self.at += 1;
         }
     }
 
-    fn value(&mut self, node: u32, depth: u32) -> Result<(), Fault> {
+    fn value(&mut self, node: u32, depth: u32) -> Result<(), Stop> {
         let start = self.at;
         let slot = match self.peek() {
             b'{' => {
@@ -110,7 +131,7 @@ impl Walker<'_> {
             b'n' => self.word("null", Slot::Null)?,
             b'N' => self.not_finite(node, "NaN")?,
             b'I' => self.not_finite(node, "Infinity")?,
-            _ => return Err(self.fault("a value should begin here")),
+            _ => return self.stop("a value should begin here"),
         };
         if let Some(n) = self.tree.slot(node) {
             self.slots[n] = slot;
@@ -118,7 +139,7 @@ impl Walker<'_> {
         Ok(())
     }
 
-    fn object(&mut self, node: u32, depth: u32) -> Result<(), Fault> {
+    fn object(&mut self, node: u32, depth: u32) -> Result<(), Stop> {
         self.enter(depth)?;
         self.blank();
         if self.peek() == b'}' {
@@ -127,13 +148,13 @@ impl Walker<'_> {
         }
         loop {
             if self.peek() != b'"' {
-                return Err(self.fault("a name in quotes should begin here"));
+                return self.stop("a name in quotes should begin here");
             }
             let name = self.string()?;
             let child = self.member(node, &name);
             self.blank();
             if self.peek() != b':' {
-                return Err(self.fault("a colon should stand here"));
+                return self.stop("a colon should stand here");
             }
             self.at += 1;
             self.blank();
@@ -165,7 +186,7 @@ impl Walker<'_> {
         child
     }
 
-    fn array(&mut self, node: u32, depth: u32) -> Result<(), Fault> {
+    fn array(&mut self, node: u32, depth: u32) -> Result<(), Stop> {
         self.enter(depth)?;
         self.blank();
         if self.peek() == b']' {
@@ -181,20 +202,20 @@ impl Walker<'_> {
         Ok(())
     }
 
-    fn enter(&mut self, depth: u32) -> Result<(), Fault> {
+    fn enter(&mut self, depth: u32) -> Result<(), Stop> {
         if depth == DEPTH_MAX {
-            return Err(self.fault("it is nested more than 128 deep"));
+            return self.stop("it is nested more than 128 deep");
         }
         self.at += 1;
         Ok(())
     }
 
     /// Steps over what stands behind a member or an item; whether it was the last.
-    fn ends(&mut self, close: u8, what: &'static str) -> Result<bool, Fault> {
+    fn ends(&mut self, close: u8, what: &'static str) -> Result<bool, Stop> {
         self.blank();
         let byte = self.peek();
         if byte != b',' && byte != close {
-            return Err(self.fault(what));
+            return self.stop(what);
         }
         self.at += 1;
         if byte == b',' {
@@ -203,14 +224,12 @@ impl Walker<'_> {
         Ok(byte == close)
     }
 
-    fn string(&mut self) -> Result<Text, Fault> {
+    fn string(&mut self) -> Result<Text, Stop> {
         self.at += 1;
         let start = self.at;
         let mut escaped = false;
         loop {
-            while self.bytes.get(self.at).is_some_and(|&b| !SPECIAL[b as usize]) {
-                self.at += 1;
-            }
+            self.plain();
             match self.peek() {
                 b'"' => {
                     self.at += 1;
@@ -221,29 +240,43 @@ impl Walker<'_> {
                     self.at += 1;
                     self.escape()?;
                 }
-                _ => return Err(self.fault("a control character stands in a string")),
+                _ => return self.stop("a control character stands in a string"),
             }
         }
     }
 
-    fn escape(&mut self) -> Result<(), Fault> {
+    /// Steps over the plain part of a string.
+    fn plain(&mut self) {
+        while let Some(word) = self.bytes[self.at..].first_chunk::<8>() {
+            if let Some(n) = first_special(u64::from_le_bytes(*word)) {
+                self.at += n;
+                return;
+            }
+            self.at += 8;
+        }
+        while self.bytes.get(self.at).is_some_and(|&b| !is_special(b)) {
+            self.at += 1;
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Stop> {
         match self.peek() {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
             b'u' => {
                 self.at += 1;
                 for _ in 0..4 {
                     if !self.peek().is_ascii_hexdigit() {
-                        return Err(self.fault("four hexadecimal digits should stand here"));
+                        return self.stop("four hexadecimal digits should stand here");
                     }
                     self.at += 1;
                 }
             }
-            _ => return Err(self.fault("an unknown escape")),
+            _ => return self.stop("an unknown escape"),
         }
         Ok(())
     }
 
-    fn number(&mut self) -> Result<Slot, Fault> {
+    fn number(&mut self) -> Result<Slot, Stop> {
         let start = self.at;
         if self.peek() == b'-' {
             self.at += 1;
@@ -266,17 +299,17 @@ impl Walker<'_> {
         Ok(Slot::Number(span(start, self.at)))
     }
 
-    fn digits(&mut self) -> Result<(), Fault> {
+    fn digits(&mut self) -> Result<(), Stop> {
         let start = self.at;
         while self.peek().is_ascii_digit() {
             self.at += 1;
         }
-        if self.at == start { Err(self.fault("a digit should stand here")) } else { Ok(()) }
+        if self.at == start { self.stop("a digit should stand here") } else { Ok(()) }
     }
 
-    fn word(&mut self, word: &str, slot: Slot) -> Result<Slot, Fault> {
+    fn word(&mut self, word: &str, slot: Slot) -> Result<Slot, Stop> {
         if !self.bytes[self.at..].starts_with(word.as_bytes()) {
-            return Err(self.fault("a value should begin here"));
+            return self.stop("a value should begin here");
         }
         self.at += word.len();
         Ok(slot)
@@ -284,13 +317,13 @@ impl Walker<'_> {
 
     /// No JSON, but common: let through where a field is read, so that it is
     /// refused as what it is.
-    fn not_finite(&mut self, node: u32, word: &str) -> Result<Slot, Fault> {
+    fn not_finite(&mut self, node: u32, word: &str) -> Result<Slot, Stop> {
         let start = self.at;
         let slot = Slot::NotFinite(span(start, start + word.len()));
         let found = self.word(word, slot)?;
         if self.tree.slot(node).is_none() {
             self.at = start;
-            return Err(self.fault("NaN and Infinity are not JSON"));
+            return self.stop("NaN and Infinity are not JSON");
         }
         Ok(found)
     }
@@ -299,4 +332,20 @@ impl Walker<'_> {
 /// Messages are shorter than 4 GiB: they stand in a batch that spans point into.
 fn span(start: usize, end: usize) -> Span {
     Span { start: start as u32, len: (end - start) as u32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn eight_bytes_are_searched_as_one_by_one(
+            word in prop::array::uniform8(prop_oneof![any::<u8>(), Just(b'"'), Just(b'\\'), Just(0x1f), Just(0x20), Just(b'!'), Just(0x80)])
+        ) {
+            let expected = word.iter().position(|&b| is_special(b));
+            prop_assert_eq!(first_special(u64::from_le_bytes(word)), expected);
+        }
+    }
 }

@@ -3,6 +3,9 @@
 //!
 //! A decoder is a pure function of the batch and its configuration: it knows no
 //! clock, and keeps nothing from batch to batch.
+//!
+//! Of a message with several values each good one is an event; if some are bad,
+//! the message is refused once besides, for the first bad one.
 
 pub mod compact;
 pub mod config;

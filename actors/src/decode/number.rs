@@ -12,8 +12,8 @@ pub(super) fn parse(text: &[u8]) -> Option<f64> {
     short(text).or_else(|| std::str::from_utf8(text).ok()?.parse().ok())
 }
 
-/// Up to 15 digits without an exponent: two exact floats and one division that
-/// rounds correctly (Clinger, PLDI 1990).
+/// Up to 15 digits with a point, or 16 without, and no exponent: one rounding, by
+/// the division of two exact floats (Clinger, PLDI 1990) or by the conversion.
 fn short(text: &[u8]) -> Option<f64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -33,8 +33,6 @@ fn short(text: &[u8]) -> Option<f64> {
     let places = match point {
         Some(n) if n + 1 == digits.len() => return None,
         Some(n) => digits.len() - n - 1,
-        // 16 digits may be over 2^53.
-        None if digits.len() > 15 => return None,
         None => 0,
     };
     let value = mantissa as f64 / EXACT[places];
@@ -44,6 +42,27 @@ fn short(text: &[u8]) -> Option<f64> {
 /// A decimal number times `10^scale`, rounded down, exactly. `None` if it is not
 /// a number; saturates far outside of any time.
 pub(super) fn scaled(text: &[u8], scale: i32) -> Option<i64> {
+    short_scaled(text, scale).or_else(|| long_scaled(text, scale))
+}
+
+/// Up to 18 digits and nothing else, where the result fits.
+fn short_scaled(text: &[u8], scale: i32) -> Option<i64> {
+    if text.is_empty() || text.len() > 18 {
+        return None;
+    }
+    let mut value = 0i64;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    let ten = 10i64.checked_pow(scale.unsigned_abs())?;
+    if scale < 0 { Some(value / ten) } else { value.checked_mul(ten) }
+}
+
+fn long_scaled(text: &[u8], scale: i32) -> Option<i64> {
     /// More digits than this cannot matter to 64 bits.
     const DIGITS_MAX: u32 = 30;
     let (negative, rest) = match text {
@@ -146,6 +165,13 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(text: Vec<u8>, scale in -10i32..10) {
             let _ = (parse(&text), scaled(&text, scale));
+        }
+
+        #[test]
+        fn the_short_way_scales_like_the_long_way(text in "[0-9]{1,19}", scale in -4i32..7) {
+            if let Some(value) = short_scaled(text.as_bytes(), scale) {
+                prop_assert_eq!(Some(value), long_scaled(text.as_bytes(), scale));
+            }
         }
 
         #[test]

@@ -236,6 +236,21 @@ mod tests {
         coded(&[(0..=255).collect()]);
     }
 
+    #[test]
+    fn names_that_would_fill_the_memory_are_refused_before_they_do() {
+        // Each name repeats the one before: few bytes stand for many.
+        let mut dictionary = Dictionary::default();
+        let name = vec![b'a'; NAME_BYTES_MAX];
+        (0..200).for_each(|_| dictionary.push(&name));
+        let (mut scratch, mut integers) = (DictionaryScratch::default(), Scratch::default());
+        let mut out = Vec::new();
+        encode(&dictionary, &mut scratch, &mut integers, &mut out);
+        assert!(out.len() < 1_000);
+        let mut back = Dictionary::default();
+        decode(&mut Input(&out), &mut back, &mut scratch, &mut integers).unwrap_err();
+        assert_eq!(back.memory_bytes(), 0);
+    }
+
     proptest! {
         #[test]
         fn any_names_come_back(

@@ -30,14 +30,16 @@ pub(super) struct SeriesOf<'a> {
     pub(super) count: usize,
 }
 
+/// About what the first value of differences takes.
+const FIRST_BYTES: usize = 5;
+
 /// Memory used again from column to column.
 #[derive(Default)]
 pub(super) struct Scratch {
+    deltas: Vec<i64>,
     left: Vec<i64>,
     firsts: Vec<i64>,
     last: Vec<Option<i64>>,
-    best: Vec<u8>,
-    trial: Vec<u8>,
 }
 
 /// Appends a column. `series` is given where it may help.
@@ -52,33 +54,31 @@ pub(super) fn encode(
         out.push(CONSTANT);
         return put_signed(out, first);
     }
-    let Scratch { left, firsts, last, best, trial } = scratch;
-    best.clear();
-    best.push(PLAIN);
-    packing::encode(values, best);
-
-    left.clear();
-    left.extend(values.windows(2).map(|w| w[1].wrapping_sub(w[0])));
-    trial.clear();
-    trial.push(DELTA);
-    put_signed(trial, first);
-    packing::encode(left, trial);
-    keep_smaller(best, trial);
-
+    let Scratch { deltas, left, firsts, last } = scratch;
+    deltas.clear();
+    deltas.extend(values.windows(2).map(|w| w[1].wrapping_sub(w[0])));
+    let mut best = (PLAIN, packing::estimate(values));
+    let mut keep_smaller = |prediction, bytes| {
+        if bytes < best.1 {
+            best = (prediction, bytes);
+        }
+    };
+    keep_smaller(DELTA, packing::estimate(deltas) + FIRST_BYTES);
     if let Some(series) = series {
         split_by_series(values, series, last, firsts, left);
-        trial.clear();
-        trial.push(SERIES);
-        packing::encode(firsts, trial);
-        packing::encode(left, trial);
-        keep_smaller(best, trial);
+        keep_smaller(SERIES, packing::estimate(firsts) + packing::estimate(left));
     }
-    out.extend_from_slice(best);
-}
-
-fn keep_smaller(best: &mut Vec<u8>, trial: &mut Vec<u8>) {
-    if trial.len() < best.len() {
-        std::mem::swap(best, trial);
+    out.push(best.0);
+    match best.0 {
+        PLAIN => packing::encode(values, out),
+        DELTA => {
+            put_signed(out, first);
+            packing::encode(deltas, out);
+        }
+        _ => {
+            packing::encode(firsts, out);
+            packing::encode(left, out);
+        }
     }
 }
 

@@ -17,5 +17,6 @@ mod ordered;
 mod packing;
 
 pub use columns::{SegmentColumns, SegmentEvent};
+pub use dictionary::Dictionary;
 pub use ordered::rows_in_order;
-pub use segment::{SegmentBuilder, SegmentError, SegmentHeader, SegmentReader};
+pub use segment::{SegmentBuilder, SegmentError, SegmentHeader, SegmentReader, SegmentScratch};

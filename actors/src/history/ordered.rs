@@ -47,7 +47,7 @@ mod tests {
         for offset in offsets {
             builder.append(b"s", Position::at(offset), offset, offset as f64, flags, None);
         }
-        builder.finish().expect("it has events")
+        builder.finish(&mut Default::default()).expect("it has events")
     }
 
     #[test]

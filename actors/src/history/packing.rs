@@ -41,42 +41,27 @@ pub(super) fn decode(
     Ok(())
 }
 
-fn encode_frame(frame: &[i64], out: &mut Vec<u8>) {
-    let mut above = [0u64; FRAME];
-    let mut around = [0u64; FRAME];
-    let (above, around) = (&mut above[..frame.len()], &mut around[..frame.len()]);
-
-    let min = frame.iter().copied().min().unwrap_or(0);
-    for (u, &v) in above.iter_mut().zip(frame) {
-        *u = v.wrapping_sub(min) as u64;
-    }
-    let from_min = cheapest_width(above);
-    if from_min.exceptions == 0 && from_min.width <= 1 {
-        return write_frame(above, from_min, 0, min, out);
-    }
-    // An outlier below would raise the minimum's width for all; around the
-    // middle, outliers on both sides can be exceptions.
-    let middle = middle_of(frame);
-    for (u, &v) in around.iter_mut().zip(frame) {
-        *u = zigzag(v.wrapping_sub(middle));
-    }
-    let from_middle = cheapest_width(around);
-    if from_middle.bits < from_min.bits {
-        write_frame(around, from_middle, ZIGZAG, middle, out);
-    } else {
-        write_frame(above, from_min, 0, min, out);
-    }
+/// About how many bytes [`encode`] would append.
+pub(super) fn estimate(values: &[i64]) -> usize {
+    let mut differences = [0u64; FRAME];
+    let frame_bytes = |frame: &[i64]| {
+        let plan = Plan::of(frame, &mut differences);
+        4 + plan.width.bits as usize / 8
+    };
+    values.chunks(FRAME).map(frame_bytes).sum()
 }
 
-/// The median of up to nine values spread over the frame.
-fn middle_of(frame: &[i64]) -> i64 {
-    let mut sample = [0i64; 9];
-    let count = frame.len().min(sample.len());
-    for (n, s) in sample[..count].iter_mut().enumerate() {
-        *s = frame[n * frame.len() / count];
-    }
-    sample[..count].sort_unstable();
-    sample[count / 2]
+fn encode_frame(frame: &[i64], out: &mut Vec<u8>) {
+    let mut differences = [0u64; FRAME];
+    let plan = Plan::of(frame, &mut differences);
+    plan.write(&differences[..frame.len()], out);
+}
+
+/// How a frame is packed.
+struct Plan {
+    mode: u8,
+    base: i64,
+    width: Width,
 }
 
 #[derive(Clone, Copy)]
@@ -87,20 +72,87 @@ struct Width {
     bits: u32,
 }
 
+impl Plan {
+    /// Finds the plan, and fills in the differences to its base.
+    fn of(frame: &[i64], differences: &mut [u64; FRAME]) -> Self {
+        let differences = &mut differences[..frame.len()];
+        let min = frame.iter().copied().min().unwrap_or(0);
+        for (u, &v) in differences.iter_mut().zip(frame) {
+            *u = v.wrapping_sub(min) as u64;
+        }
+        let from_min = Self { mode: 0, base: min, width: cheapest_width(differences) };
+        let Some(middle) = middle_of_outliers(frame, min) else { return from_min };
+        // An outlier below raises the minimum's width for all; around the middle,
+        // outliers on both sides can be exceptions.
+        for (u, &v) in differences.iter_mut().zip(frame) {
+            *u = zigzag(v.wrapping_sub(middle));
+        }
+        let width = cheapest_width(differences);
+        if width.bits < from_min.width.bits {
+            return Self { mode: ZIGZAG, base: middle, width };
+        }
+        for (u, &v) in differences.iter_mut().zip(frame) {
+            *u = v.wrapping_sub(min) as u64;
+        }
+        from_min
+    }
+
+    fn write(&self, differences: &[u64], out: &mut Vec<u8>) {
+        let Width { width, exceptions, .. } = self.width;
+        out.push(self.mode | width as u8);
+        out.push(exceptions as u8);
+        put_signed(out, self.base);
+        pack(differences, width, out);
+        if exceptions == 0 {
+            return;
+        }
+        let is_wider = |&(_, u): &(usize, &u64)| 64 - u.leading_zeros() > width;
+        for (at, _) in differences.iter().enumerate().filter(is_wider) {
+            out.push(at as u8);
+        }
+        for (_, u) in differences.iter().enumerate().filter(is_wider) {
+            put_varint(out, u >> width);
+        }
+    }
+}
+
+/// A few values spread over the frame.
+const SAMPLE: usize = 9;
+
+/// The median of a few values, if the minimum lies far below them.
+fn middle_of_outliers(frame: &[i64], min: i64) -> Option<i64> {
+    if frame.len() < SAMPLE {
+        return None;
+    }
+    let mut sample = [0i64; SAMPLE];
+    for (n, s) in sample.iter_mut().enumerate() {
+        *s = frame[n * frame.len() / SAMPLE];
+    }
+    sample.sort_unstable();
+    let spread = sample[SAMPLE - 2].wrapping_sub(sample[1]) as u64;
+    let below = sample[1].wrapping_sub(min) as u64;
+    (below / 2 > spread).then_some(sample[SAMPLE / 2])
+}
+
 /// The width that makes the frame smallest: wider values become exceptions.
 fn cheapest_width(values: &[u64]) -> Width {
-    let mut counts = [0u32; 65];
-    let mut all = 0;
-    for &v in values {
-        counts[(64 - v.leading_zeros()) as usize] += 1;
-        all |= v;
-    }
     let n = values.len() as u32;
-    let max = 64 - all.leading_zeros();
-    let mut best = Width { width: max, exceptions: 0, bits: max * n };
+    let bits_of = |all: u64| 64 - all.leading_zeros();
+    let max = bits_of(values.iter().fold(0, |all, v| all | v));
+    let best = Width { width: max, exceptions: 0, bits: max * n };
+    // Where a few values are nearly as wide as all, exceptions do not pay.
+    let step = values.len() / SAMPLE + 1;
+    let usual = bits_of(values.iter().step_by(step).fold(0, |all, v| all | v));
+    if usual + 1 >= max { best } else { with_exceptions(values, best) }
+}
+
+fn with_exceptions(values: &[u64], mut best: Width) -> Width {
+    let n = values.len() as u32;
+    let mut counts = [0u32; 65];
+    values.iter().for_each(|v| counts[(64 - v.leading_zeros()) as usize] += 1);
     // Exceptions so far, and how many bits they have above the width.
     let (mut wider, mut excess) = (0u32, 0u32);
-    for width in (0..max).rev() {
+    for width in (0..best.width).rev() {
         wider += counts[width as usize + 1];
         excess += wider;
         // An index byte, and a varint: 8 bits for each 7, half of one lost.
@@ -110,23 +162,6 @@ fn cheapest_width(values: &[u64]) -> Width {
         }
     }
     best
-}
-
-fn write_frame(values: &[u64], shape: Width, mode: u8, base: i64, out: &mut Vec<u8>) {
-    out.push(mode | shape.width as u8);
-    out.push(shape.exceptions as u8);
-    put_signed(out, base);
-    pack(values, shape.width, out);
-    if shape.exceptions == 0 {
-        return;
-    }
-    let is_wider = |&(_, v): &(usize, &u64)| 64 - v.leading_zeros() > shape.width;
-    for (at, _) in values.iter().enumerate().filter(is_wider) {
-        out.push(at as u8);
-    }
-    for (_, v) in values.iter().enumerate().filter(is_wider) {
-        put_varint(out, v >> shape.width);
-    }
 }
 
 fn decode_frame(input: &mut Input<'_>, len: usize, out: &mut Vec<i64>) -> Result<(), SegmentError> {

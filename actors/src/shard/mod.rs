@@ -29,7 +29,9 @@ pub mod timing;
 mod warm_up;
 mod write;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::detection::Detection;
+use crate::history::SegmentScratch;
 use crate::pool::Pool;
 use crate::position::{PartitionId, Position};
 use crate::relay::{AlertOutlet, DeadLetterOutlet, Relay};
@@ -45,7 +48,7 @@ use crate::store::Layout;
 pub use findings::flag_names;
 pub(crate) use findings::letter_of_record;
 pub use message::{Flush, Forget, HandOver, Handed, Progress, Refused, Take, Taken};
-use open_history::SealAt;
+use open_history::Sealing;
 use partition::{PartitionShare, Ticket};
 
 /// How a shard behaves.
@@ -145,6 +148,7 @@ pub struct Shard {
     /// Positions at which a detector failed: how often, and with what message.
     suspects: BTreeMap<(PartitionId, Position), (u32, String)>,
     evicting: bool,
+    scratch: Rc<RefCell<SegmentScratch>>,
 }
 
 impl Shard {
@@ -158,11 +162,16 @@ impl Shard {
             in_hand: None,
             suspects: BTreeMap::new(),
             evicting: false,
+            scratch: Rc::default(),
         }
     }
 
-    fn seal_at(&self) -> SealAt {
-        SealAt { events: self.env.config.segment_events, write_bytes_max: self.env.write_bytes_max }
+    fn sealing(&self) -> Sealing {
+        Sealing {
+            events: self.env.config.segment_events,
+            write_bytes_max: self.env.write_bytes_max,
+            scratch: Rc::clone(&self.scratch),
+        }
     }
 
     /// Counts a failure at a position against the event that stands there.

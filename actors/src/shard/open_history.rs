@@ -1,25 +1,30 @@
 //! The events of a group that are not yet on their way to the store, in the
 //! layout that the store wants.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use tokio::time::Instant;
 
 use crate::event::Location;
 use crate::history::rows;
-use crate::history::segment::SegmentBuilder;
+use crate::history::{SegmentBuilder, SegmentScratch};
 use crate::position::Position;
 use crate::store::{Bucket, History, HistoryLayout, Layout, Row};
 
-/// How much is gathered before it is sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SealAt {
+/// How much is gathered before it is sent, and what packs it.
+#[derive(Clone)]
+pub(super) struct Sealing {
     pub(super) events: usize,
     pub(super) write_bytes_max: usize,
+    /// One for all groups of a shard: it is used for one segment at a time.
+    pub(super) scratch: Rc<RefCell<SegmentScratch>>,
 }
 
 /// Events gathered for one write.
 pub(super) struct OpenHistory {
     layout: Layout,
-    seal_at: SealAt,
+    sealing: Sealing,
     events: Events,
     first: Option<Position>,
     opened: Option<Instant>,
@@ -48,14 +53,14 @@ pub(super) struct Sealed {
 }
 
 impl OpenHistory {
-    pub(super) fn new(layout: Layout, seal_at: SealAt) -> Self {
+    pub(super) fn new(layout: Layout, sealing: Sealing) -> Self {
         let events = match layout.history {
             HistoryLayout::Segments => Events::Segment(SegmentBuilder::new()),
             HistoryLayout::Rows => Events::Rows(Vec::new()),
         };
         Self {
             layout,
-            seal_at,
+            sealing,
             events,
             first: None,
             opened: None,
@@ -64,8 +69,9 @@ impl OpenHistory {
         }
     }
 
-    pub(super) fn seal_at(&self) -> SealAt {
-        self.seal_at
+    /// Another one of the same kind, empty.
+    pub(super) fn fresh(&self) -> Self {
+        Self::new(self.layout, self.sealing.clone())
     }
 
     pub(super) fn push(
@@ -78,7 +84,7 @@ impl OpenHistory {
         location: Option<Location>,
     ) {
         if let Some(first) = self.first {
-            let full = self.len() >= self.seal_at.events || self.is_full();
+            let full = self.len() >= self.sealing.events || self.is_full();
             if full || self.layout.bucket(first.offset) != self.layout.bucket(position.offset) {
                 self.seal();
             }
@@ -132,14 +138,16 @@ impl OpenHistory {
         let events = self.len() as u64;
         let (pieces, bytes) = match &mut self.events {
             Events::Segment(builder) => {
-                let segment = builder.finish().expect("something was gathered");
+                let segment = builder
+                    .finish(&mut self.sealing.scratch.borrow_mut())
+                    .expect("something was gathered");
                 let bytes = segment.bytes.len() as u64;
                 (vec![History::Segments(vec![segment])], bytes)
             }
             Events::Rows(gathered) => {
                 let gathered = std::mem::take(gathered);
                 let bytes = gathered.iter().map(rows::row_bytes).sum::<usize>() as u64;
-                let pieces = rows::split(gathered, self.seal_at.write_bytes_max);
+                let pieces = rows::split(gathered, self.sealing.write_bytes_max);
                 (pieces.into_iter().map(History::Rows).collect(), bytes)
             }
         };

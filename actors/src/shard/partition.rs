@@ -2,7 +2,6 @@
 //! not durable yet.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use actix::Recipient;
 use tokio::sync::oneshot;
@@ -10,7 +9,6 @@ use tokio::sync::oneshot;
 use super::group::Group;
 use super::message::{Handed, Progress};
 use crate::event::SharedBatch;
-use crate::position::TopicPartition;
 use crate::store::{Bucket, Checkpoint, Evicted};
 
 /// Events of one group that wait, as picks of their batch.
@@ -67,7 +65,6 @@ pub(super) struct Leaving {
 
 /// One partition's share of a shard.
 pub(super) struct PartitionShare {
-    pub(super) partition: Arc<TopicPartition>,
     pub(super) reader: Recipient<Progress>,
     /// Rises with every assignment and every rewind.
     pub(super) epoch: u64,
@@ -93,14 +90,12 @@ pub(super) struct PartitionShare {
 
 impl PartitionShare {
     pub(super) fn new(
-        partition: Arc<TopicPartition>,
         reader: Recipient<Progress>,
         epoch: u64,
         start: i64,
         key_groups: u32,
     ) -> Self {
         Self {
-            partition,
             reader,
             epoch,
             start,
@@ -120,7 +115,7 @@ impl PartitionShare {
     pub(super) fn durable(&self) -> i64 {
         let writes = self.tickets.values().copied();
         let gathered = self.groups.iter().filter_map(|slot| slot.first_offset());
-        writes.chain(gathered).chain(self.lost_from).min().unwrap_or(self.received)
+        writes.chain(gathered).chain(self.lost_from).fold(self.received, i64::min)
     }
 
     /// Nothing of it waits for the store or for a group.

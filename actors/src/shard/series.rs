@@ -61,10 +61,6 @@ impl SeriesTable {
         self.table.iter()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.table.len()
-    }
-
     /// The memory of all series, in bytes, as of when each was added.
     pub(super) fn size_bytes(&self) -> usize {
         self.bytes

@@ -63,13 +63,7 @@ impl Shard {
         let partition = &take.batch.raw.partition;
         let key_groups = self.env.layout.key_groups;
         let share = self.shares.entry(partition.id).or_insert_with(|| {
-            PartitionShare::new(
-                Arc::clone(partition),
-                take.reader.clone(),
-                take.epoch,
-                take.epoch_start,
-                key_groups,
-            )
+            PartitionShare::new(take.reader.clone(), take.epoch, take.epoch_start, key_groups)
         });
         if take.epoch < share.epoch {
             return Err(Refused(format!("{partition}: epoch {} is over", take.epoch)));
@@ -132,6 +126,8 @@ impl Shard {
     /// Applies what has waited for a group, until it is done or more has to be
     /// read.
     pub(super) fn run_queue(&mut self, id: GroupId, group: Box<Group>, ctx: &mut Context<Self>) {
+        // Its series are used anew: an eviction begun before must not drop them.
+        self.batch = self.batch.wrapping_add(1);
         let Some(share) = self.shares.get_mut(&id.partition) else { return };
         let slot = &mut share.groups[id.group as usize];
         let Slot::Waiting { queue, .. } = slot else { return };

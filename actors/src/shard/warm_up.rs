@@ -48,7 +48,7 @@ impl Shard {
         let Some(share) = self.shares.get(&id.partition) else { return };
         let (epoch, start) = (share.epoch, share.start);
         let poisoned = self.poisoned(id.partition);
-        let open = OpenHistory::new(self.env.layout, self.seal_at());
+        let open = OpenHistory::new(self.env.layout, self.sealing());
         let load = load(self.env.clone(), id, start, open, poisoned);
         ctx.spawn(load.into_actor(self).map(move |loaded, shard, ctx| {
             // After a rewind the group is read again, for the new start.
@@ -230,8 +230,7 @@ async fn restore(
         unreachable!("the pool answers what it is asked");
     };
     if let Some(stored) = stored {
-        let fresh = OpenHistory::new(env.layout, open.seal_at());
-        match checkpoint::decode(id, &stored.bytes, &env.detection, fresh) {
+        match checkpoint::decode(id, &stored.bytes, &env.detection, open.fresh()) {
             Ok(group) => return Ok(Box::new(group)),
             Err(error) => {
                 tracing::error!(group = %id, position = %stored.position, %error,

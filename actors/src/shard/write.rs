@@ -118,31 +118,42 @@ impl Shard {
             stats.durable_latency.record(opened.elapsed(), events);
             true
         };
-        self.settle(group.partition, ticket, write, ctx);
+        ctx.spawn(write.into_actor(self).map(move |done, shard, ctx| {
+            if done {
+                if let Some(times) = note {
+                    shard.on_noted(group.partition, times);
+                }
+                shard.settle_now(group.partition, ticket, ctx);
+            }
+        }));
     }
 
     /// What is to be noted of a bucket before history goes into it, if it is not
     /// noted already.
     fn note_bucket(
-        &mut self,
+        &self,
         partition: PartitionId,
         bucket: Bucket,
         (earliest_us, latest_us): (i64, i64),
     ) -> Option<BucketTimes> {
-        let share = self.shares.get_mut(&partition)?;
         let floor = earliest_us.div_euclid(NOTE_STEP_US).saturating_mul(NOTE_STEP_US);
         let ceil =
             latest_us.div_euclid(NOTE_STEP_US).saturating_add(1).saturating_mul(NOTE_STEP_US);
-        let noted = share.noted.get(&bucket).copied();
+        let noted = self.shares.get(&partition)?.noted.get(&bucket).copied();
         let (low, high) = noted.map_or((floor, ceil), |(l, h)| (l.min(floor), h.max(ceil)));
-        if noted == Some((low, high)) {
-            return None;
-        }
-        share.noted.insert(bucket, (low, high));
+        let times = BucketTimes { bucket, earliest_us: low, latest_us: high };
+        (noted != Some((low, high))).then_some(times)
+    }
+
+    /// A bucket's times are in the store. Only then may a write rely on it:
+    /// history in a bucket that is not noted is not found again.
+    fn on_noted(&mut self, partition: PartitionId, times: BucketTimes) {
+        let Some(share) = self.shares.get_mut(&partition) else { return };
+        let noted = share.noted.entry(times.bucket).or_insert((i64::MAX, i64::MIN));
+        *noted = (noted.0.min(times.earliest_us), noted.1.max(times.latest_us));
         if share.noted.len() > NOTED_BUCKETS_MAX {
             share.noted.pop_first();
         }
-        Some(BucketTimes { bucket, earliest_us: low, latest_us: high })
     }
 
     /// Something of a partition has become durable, or has been read: does what
