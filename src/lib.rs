@@ -17,6 +17,8 @@ pub mod embedded;
 
 pub mod config;
 
+pub mod detect;
+
 pub mod figure;
 pub mod plot;
 

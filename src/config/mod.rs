@@ -265,10 +265,13 @@ impl Config {
             ));
         }
         let within = |section: &str, found: Vec<String>| {
-            found.into_iter().map(|fault| match fault.starts_with(section) {
-                true => fault,
-                false => format!("{section}: {fault}"),
-            }).collect::<Vec<_>>()
+            found
+                .into_iter()
+                .map(|fault| match fault.starts_with(section) {
+                    true => fault,
+                    false => format!("{section}: {fault}"),
+                })
+                .collect::<Vec<_>>()
         };
         faults.extend(within("kafka", self.kafka.validate()));
         faults.extend(within("cassandra", self.cassandra.validate()));
@@ -282,7 +285,8 @@ impl Config {
         faults.extend(within("run", self.run.validate()));
         if self.dead_letters.topic.is_empty() {
             faults.push(
-                "dead_letters.topic is empty; nothing is dropped in silence, so name a topic".into(),
+                "dead_letters.topic is empty; nothing is dropped in silence, so name a topic"
+                    .into(),
             );
         }
         for topic in [&self.alerts.topic, &self.dead_letters.topic] {
@@ -310,7 +314,8 @@ fn describe(error: figment::Error) -> String {
             Some(m) => m.source.as_ref().map_or(m.name.to_string(), |s| s.to_string()),
             None => "the configuration".to_owned(),
         };
-        let key = if e.path.is_empty() { String::new() } else { format!(" at {}", e.path.join(".")) };
+        let key =
+            if e.path.is_empty() { String::new() } else { format!(" at {}", e.path.join(".")) };
         format!("{place}{key}: {}", e.kind)
     });
     lines.collect::<Vec<_>>().join("\n")
