@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+mod detect;
 mod exit;
 mod init;
 
@@ -25,6 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Detect(detect::DetectArgs),
     /// Print a commented configuration to start from
     Init,
 }
@@ -44,6 +46,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Detect(args) => detect::run(args, cli.config.as_deref()),
         Command::Init => init::run(),
     };
     exit::of(done)
