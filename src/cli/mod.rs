@@ -26,7 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Detect(detect::DetectArgs),
+    Detect(Box<detect::DetectArgs>),
     /// Print a commented configuration to start from
     Init,
 }
@@ -46,7 +46,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Detect(args) => detect::run(args, cli.config.as_deref()),
+        Command::Detect(args) => detect::run(*args, cli.config.as_deref()),
         Command::Init => init::run(),
     };
     exit::of(done)
