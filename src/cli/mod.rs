@@ -2,6 +2,8 @@
 
 mod exit;
 mod init;
+mod run;
+mod schema;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,16 +27,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a node: check the events of the topics until told to stop
+    Run,
     /// Print a commented configuration to start from
     Init,
+    /// Print the tables, or make them
+    #[command(subcommand)]
+    Schema(schema::Action),
 }
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
-    run(std::env::args_os())
+    parse_and_run(std::env::args_os())
 }
 
-fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+fn parse_and_run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -44,7 +51,9 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Run => run::run(cli.config.as_deref()),
         Command::Init => init::run(),
+        Command::Schema(action) => schema::run(action, cli.config.as_deref()),
     };
     exit::of(done)
 }

@@ -24,7 +24,7 @@ use weir_actors::shard::ShardConfig;
 use weir_actors::store::{HistoryLayout, Layout};
 
 use crate::cassandra::CassandraConfig;
-use crate::kafka::KafkaConfig;
+use crate::kafka::{KafkaConfig, SinkTopic};
 
 /// The commented default that `weir init` prints; `docs/configuration.md` is made
 /// from it.
@@ -86,8 +86,8 @@ pub struct LayoutConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlertsConfig {
-    /// The Kafka topic; empty for none.
-    pub topic: String,
+    /// The Kafka topic; an empty name for none.
+    pub kafka: SinkTopic,
     /// Whether each alert is also a line on standard output.
     pub stdout: bool,
 }
@@ -97,7 +97,7 @@ pub struct AlertsConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct DeadLettersConfig {
     /// The Kafka topic.
-    pub topic: String,
+    pub kafka: SinkTopic,
 }
 
 /// Probes and metrics.
@@ -152,13 +152,13 @@ impl Default for LayoutConfig {
 
 impl Default for AlertsConfig {
     fn default() -> Self {
-        Self { topic: "weir-alerts".into(), stdout: false }
+        Self { kafka: SinkTopic::named("weir-alerts"), stdout: false }
     }
 }
 
 impl Default for DeadLettersConfig {
     fn default() -> Self {
-        Self { topic: "weir-dead-letters".into() }
+        Self { kafka: SinkTopic::named("weir-dead-letters") }
     }
 }
 
@@ -265,10 +265,13 @@ impl Config {
             ));
         }
         let within = |section: &str, found: Vec<String>| {
-            found.into_iter().map(|fault| match fault.starts_with(section) {
-                true => fault,
-                false => format!("{section}: {fault}"),
-            }).collect::<Vec<_>>()
+            found
+                .into_iter()
+                .map(|fault| match fault.starts_with(section) {
+                    true => fault,
+                    false => format!("{section}: {fault}"),
+                })
+                .collect::<Vec<_>>()
         };
         faults.extend(within("kafka", self.kafka.validate()));
         faults.extend(within("cassandra", self.cassandra.validate()));
@@ -280,12 +283,12 @@ impl Config {
         faults.extend(within("shard", self.shard.validate()));
         faults.extend(within("pool", self.pool.validate()));
         faults.extend(within("run", self.run.validate()));
-        if self.dead_letters.topic.is_empty() {
-            faults.push(
-                "dead_letters.topic is empty; nothing is dropped in silence, so name a topic".into(),
-            );
+        if !self.alerts.kafka.topic.is_empty() {
+            faults.extend(self.alerts.kafka.validate("alerts.kafka"));
         }
-        for topic in [&self.alerts.topic, &self.dead_letters.topic] {
+        // Nothing is dropped in silence, so there must be one.
+        faults.extend(self.dead_letters.kafka.validate("dead_letters.kafka"));
+        for topic in [&self.alerts.kafka.topic, &self.dead_letters.kafka.topic] {
             if self.kafka.topics.contains(topic) {
                 faults.push(format!("topic {topic:?} is both read and written; use another"));
             }
@@ -310,7 +313,8 @@ fn describe(error: figment::Error) -> String {
             Some(m) => m.source.as_ref().map_or(m.name.to_string(), |s| s.to_string()),
             None => "the configuration".to_owned(),
         };
-        let key = if e.path.is_empty() { String::new() } else { format!(" at {}", e.path.join(".")) };
+        let key =
+            if e.path.is_empty() { String::new() } else { format!(" at {}", e.path.join(".")) };
         format!("{place}{key}: {}", e.kind)
     });
     lines.collect::<Vec<_>>().join("\n")

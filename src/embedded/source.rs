@@ -25,10 +25,10 @@ const RECORD_BYTES_GUESS: usize = 64;
 pub struct EmbeddedSource {
     log: Arc<EmbeddedLog>,
     offsets_path: PathBuf,
-    state: State,
+    state: watch::Sender<State>,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     New,
     Assigned,
@@ -36,8 +36,8 @@ enum State {
 }
 
 impl EmbeddedSource {
-    pub(super) const fn new(log: Arc<EmbeddedLog>, offsets_path: PathBuf) -> Self {
-        Self { log, offsets_path, state: State::New }
+    pub(super) fn new(log: Arc<EmbeddedLog>, offsets_path: PathBuf) -> Self {
+        Self { log, offsets_path, state: watch::Sender::new(State::New) }
     }
 
     fn assign_all(&self) -> Result<Vec<Assigned>, SourceError> {
@@ -55,17 +55,17 @@ impl EmbeddedSource {
 
 #[async_trait(?Send)]
 impl Source for EmbeddedSource {
-    async fn assignment(&mut self) -> Result<Option<Assignment>, SourceError> {
-        match self.state {
-            State::New => {
-                let all = self.assign_all()?;
-                self.state = State::Assigned;
-                Ok(Some(Assignment::Assigned(all)))
-            }
-            // Nobody else could take them.
-            State::Assigned => std::future::pending().await,
-            State::Closed => Ok(None),
+    async fn assignment(&self) -> Result<Option<Assignment>, SourceError> {
+        let state = *self.state.borrow();
+        if state == State::New {
+            let all = self.assign_all()?;
+            self.state.send_replace(State::Assigned);
+            return Ok(Some(Assignment::Assigned(all)));
         }
+        // Nobody else could take them, so nothing comes until it is closed.
+        let closed = self.state.subscribe().wait_for(|state| *state == State::Closed).await.is_ok();
+        debug_assert!(closed, "the sender is here");
+        Ok(None)
     }
 
     async fn commit(&self, offsets: &[(Arc<TopicPartition>, i64)]) -> Result<(), SourceError> {
@@ -82,8 +82,8 @@ impl Source for EmbeddedSource {
         }
     }
 
-    async fn close(&mut self) {
-        self.state = State::Closed;
+    async fn close(&self) {
+        self.state.send_replace(State::Closed);
     }
 }
 
