@@ -136,10 +136,11 @@ impl Reader {
     /// than fit into `bytes_max`.
     fn read_frames(&mut self, bytes_max: usize, end: End) -> io::Result<Vec<u8>> {
         let there = (end.file_bytes - self.file_bytes) as usize;
-        let mut bytes = Vec::with_capacity(there.min(bytes_max.max(HEADER_BYTES)));
+        // Never past the end: what lies there may be half written.
+        let wanted = there.min(bytes_max.max(HEADER_BYTES));
+        let mut bytes = Vec::with_capacity(wanted);
         self.file.seek(SeekFrom::Start(self.file_bytes))?;
-        let limit = bytes.capacity() as u64;
-        self.file.by_ref().take(limit).read_to_end(&mut bytes)?;
+        self.file.by_ref().take(wanted as u64).read_to_end(&mut bytes)?;
         let first = Header::read(&bytes).ok_or_else(|| damaged(self.file_bytes))?;
         if first.frame_len() > bytes.len() {
             let missing = (first.frame_len() - bytes.len()) as u64;
