@@ -1,6 +1,6 @@
 //! Reading one partition.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureRecord, Producer};
@@ -8,6 +8,7 @@ use weir_actors::source::{Headers, Source, SourceError};
 
 use super::rig::{BATCH_BYTES, Rig, all_values, next, read_to, until, values, within};
 use crate::kafka::Start;
+use crate::kafka::partition::WAKE_CAP;
 
 #[tokio::test]
 async fn batches_come_in_order_within_their_limit() {
@@ -184,6 +185,22 @@ async fn a_reader_that_is_cancelled_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_waiting_reader_is_woken_by_what_comes() {
+    let Some(rig) = Rig::new(1).await else { return };
+    let (mut source, mut assigned) = rig.join_one().await;
+    let producer = rig.producer();
+    let begun = Instant::now();
+    for value in 0..30 {
+        let written = rig.produce_with(&producer, 0, value, 1);
+        let (batch, ()) = tokio::join!(next(&mut *assigned.reader), written);
+        assert_eq!(values(&batch), [value]);
+    }
+    // Half of what it takes a reader that only looks again by itself.
+    assert!(begun.elapsed() < 30 * WAKE_CAP / 2, "{:?}", begun.elapsed());
+    source.close().await;
+}
+
+#[tokio::test]
 async fn a_committed_offset_that_is_gone_is_a_loss() {
     let Some(rig) = Rig::new(1).await else { return };
     rig.produce(0, 0, 5_000).await;
@@ -195,7 +212,7 @@ async fn a_committed_offset_that_is_gone_is_a_loss() {
     assert_eq!(assigned.start_offset, 1_000);
     // It stays a loss.
     for _ in 0..2 {
-        let error = assigned.reader.next(BATCH_BYTES).await.unwrap_err();
+        let error = within("the loss", assigned.reader.next(BATCH_BYTES)).await.unwrap_err();
         let SourceError::Loss(text) = error else { panic!("{error:?}") };
         assert!(
             text.contains("stands at offset 1,000, the log begins at 4,000: 3,000 events are gone"),
