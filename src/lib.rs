@@ -16,6 +16,7 @@ pub mod cassandra;
 pub mod embedded;
 
 pub mod config;
+pub mod run;
 
 pub mod figure;
 pub mod plot;
