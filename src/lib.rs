@@ -5,6 +5,8 @@
 //! cassandra, embedded  the store        (the port weir_actors::store)
 //! config               what a node is told
 //! run                  a node from its configuration, with probes and metrics
+//! detect               the same engine on files
+//! plot, figure         pictures, and numbers as people read them
 //! cli                  the commands
 //! ```
 
@@ -14,7 +16,9 @@ pub mod cassandra;
 pub mod embedded;
 
 pub mod config;
-pub mod run;
+
+pub mod figure;
+pub mod plot;
 
 pub mod cli;
 

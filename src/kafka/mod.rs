@@ -11,7 +11,7 @@
 //! ```
 //!
 //! What librdkafka's C interface offers and its Rust crate does not is confined
-//! to [`queue`] and [`topic_id`], the only files here with `unsafe` in them.
+//! to `queue` and `topic_id`, the only files here with `unsafe` in them.
 
 mod admin;
 mod alerts;
