@@ -7,6 +7,7 @@
 //! run                  a node from its configuration, with probes and metrics
 //! detect               the same engine on files
 //! plot, figure         pictures, and numbers as people read them
+//! demo                 the node on an embedded log and store
 //! cli                  the commands
 //! ```
 
@@ -20,6 +21,8 @@ pub mod run;
 
 pub mod figure;
 pub mod plot;
+
+pub mod demo;
 
 pub mod cli;
 

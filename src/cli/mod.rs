@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+mod demo;
 mod exit;
 mod init;
 mod run;
@@ -27,6 +28,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show what it does: real and generated events, no service needed
+    Demo(demo::Arguments),
     /// Run a node: check the events of the topics until told to stop
     Run,
     /// Print a commented configuration to start from
@@ -51,6 +54,7 @@ fn parse_and_run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Run => run::run(cli.config.as_deref()),
         Command::Init => init::run(),
         Command::Schema(action) => schema::run(action, cli.config.as_deref()),
