@@ -19,6 +19,8 @@ pub mod embedded;
 pub mod config;
 pub mod run;
 
+pub mod detect;
+
 pub mod figure;
 pub mod plot;
 

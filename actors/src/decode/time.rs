@@ -36,7 +36,7 @@ impl TimeFormat {
     }
 
     /// What it looks like, for a person.
-    pub(super) const fn example(self) -> &'static str {
+    pub const fn example(self) -> &'static str {
         match self {
             Self::Rfc3339 => "RFC 3339 with an offset, like 2026-01-31T23:59:59Z",
             Self::Rfc3339OrUtc => "RFC 3339, like 2026-01-31 23:59:59",
@@ -48,7 +48,7 @@ impl TimeFormat {
     }
 
     /// Microseconds since 1970; `None` if it is not written so.
-    pub(super) fn parse(self, text: &[u8]) -> Option<i64> {
+    pub fn parse(self, text: &[u8]) -> Option<i64> {
         match self {
             Self::Rfc3339 => rfc3339(text, false),
             Self::Rfc3339OrUtc => rfc3339(text, true),

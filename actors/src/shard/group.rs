@@ -179,7 +179,8 @@ impl Group {
         !ahead.is_empty() && ahead.get(&hash).is_some_and(|as_of| position <= *as_of)
     }
 
-    fn series<'a>(
+    /// The series of that name, new if there was none; `None` if it was evicted.
+    pub(super) fn series<'a>(
         table: &'a mut SeriesTable,
         evicted: &BTreeSet<u64>,
         hash: u64,
@@ -215,12 +216,29 @@ fn check(
     position: Position,
     detection: &Detection,
 ) -> Option<Finding> {
+    let (verdict, said) = judge(series, storm, value, time_us, position, detection);
+    let anomalous = verdict.is_anomalous();
+    if !anomalous && said.is_empty() {
+        return None;
+    }
+    Some(Finding { detector: series.detector, verdict, anomalous, said })
+}
+
+/// Judges an observation, folds it into incidents and storms, and gives what is
+/// to be said of them.
+pub(super) fn judge(
+    series: &mut Series,
+    storm: &mut Storm,
+    value: f64,
+    time_us: i64,
+    position: Position,
+    detection: &Detection,
+) -> (Verdict, Vec<Said>) {
     let observation = Observation { time_us, value };
     let verdict = detection.spec(series.detector).step(&mut series.state, observation);
     let ended = storm.tick(&detection.incidents);
-    let anomalous = verdict.is_anomalous();
-    if !anomalous && series.incident.is_none() && ended.is_none() {
-        return None;
+    if !verdict.is_anomalous() && series.incident.is_none() && ended.is_none() {
+        return (verdict, Vec::new());
     }
     let said = incident::advance(
         &mut series.incident,
@@ -230,6 +248,5 @@ fn check(
         time_us,
         &detection.incidents,
     );
-    let said: Vec<Said> = ended.map(Said::Storm).into_iter().chain(said).collect();
-    Some(Finding { detector: series.detector, verdict, anomalous, said })
+    (verdict, ended.map(Said::Storm).into_iter().chain(said).collect())
 }

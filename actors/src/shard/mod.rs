@@ -20,6 +20,7 @@ mod findings;
 mod group;
 mod hand_over;
 pub mod incident;
+pub mod judge;
 mod message;
 mod open_history;
 mod partition;
