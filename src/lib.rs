@@ -4,6 +4,7 @@
 //! kafka, embedded      the log          (the port weir_actors::source)
 //! cassandra, embedded  the store        (the port weir_actors::store)
 //! config               what a node is told
+//! history_reader       a key's history, from either store
 //! run                  a node from its configuration, with probes and metrics
 //! detect               the same engine on files
 //! plot, figure         pictures, and numbers as people read them
@@ -17,6 +18,7 @@ pub mod cassandra;
 pub mod embedded;
 
 pub mod config;
+pub mod history_reader;
 pub mod run;
 
 pub mod detect;

@@ -1,8 +1,12 @@
 //! The commands, a file each.
 
+mod check;
+mod dead_letters;
 mod demo;
 mod exit;
+mod history;
 mod init;
+mod output;
 mod run;
 mod schema;
 
@@ -33,7 +37,18 @@ enum Command {
     /// Run a node: check the events of the topics until told to stop
     Run,
     /// Print a commented configuration to start from
-    Init,
+    Init {
+        /// Print all settings as Markdown instead
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Look at the configuration and the servers it names; tell every fault
+    Check,
+    /// Print what is stored of a key
+    History(history::Arguments),
+    /// Look at what was refused, or send it again
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Action),
     /// Print the tables, or make them
     #[command(subcommand)]
     Schema(schema::Action),
@@ -56,7 +71,10 @@ fn parse_and_run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match cli.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Run => run::run(cli.config.as_deref()),
-        Command::Init => init::run(),
+        Command::Init { markdown } => init::run(markdown),
+        Command::Check => check::run(cli.config.as_deref()),
+        Command::History(arguments) => history::run(&arguments, cli.config.as_deref()),
+        Command::DeadLetters(action) => dead_letters::run(&action, cli.config.as_deref()),
         Command::Schema(action) => schema::run(action, cli.config.as_deref()),
     };
     exit::of(done)

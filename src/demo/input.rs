@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use weir_actors::decode::compact;
 use weir_actors::registry::Registry;
 use weir_actors::route::series_hash;
-use weir_generator::{Fleet, FleetConfig, Label};
+use weir_generator::{Fleet, FleetConfig, Label, Mix};
 
 use super::{Options, PARTITIONS};
 use crate::embedded::{EmbeddedLog, NewRecord};
@@ -43,6 +43,9 @@ const WINDOWS: &str = include_str!("../../load/data/nab/windows.json");
 /// The anomalies of the fleet begin when detectors have learned.
 const QUIET_TICKS: u64 = 60;
 const ANOMALIES_PER_MILLION: f64 = 20.0;
+/// Sensors at a level, most of them regular. A detector of levels is no judge
+/// of counters, of walks, nor of a day's first hours.
+const MIX: Mix = Mix { level: 80, walk: 0, daily: 0, counter: 0, sparse: 20 };
 /// How far the log may run ahead of the node, in events.
 const AHEAD_MAX: u64 = 2_000_000;
 const WAIT: Duration = Duration::from_millis(2);
@@ -73,6 +76,7 @@ impl Feed {
             keys: options.keys,
             quiet_ticks: QUIET_TICKS,
             anomalies_per_million: ANOMALIES_PER_MILLION,
+            mix: MIX,
             ..FleetConfig::default()
         };
         let ticks = u64::from(options.events_each);

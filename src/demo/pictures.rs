@@ -15,6 +15,9 @@ use super::{KEY_GROUPS, Options, detection};
 use crate::embedded::{EmbeddedLog, EmbeddedStore};
 use crate::plot::{Plot, Point, Window};
 
+/// The band that is drawn: nearly all values of a calm series lie within.
+const BAND_SIGMAS: f64 = 3.0;
+
 /// Draws the real series and the best finding of each kind; returns the files.
 pub(super) async fn draw(
     options: &Options,
@@ -72,7 +75,7 @@ fn judged(rows: &[Row]) -> Vec<Point> {
     let point = |row: &Row| {
         let observation = Observation { time_us: row.time_us, value: row.value };
         let verdict = spec.step(&mut state, observation);
-        let reach = verdict.threshold * verdict.sigma;
+        let reach = BAND_SIGMAS * verdict.sigma;
         Point {
             time_us: row.time_us,
             value: row.value,

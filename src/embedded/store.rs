@@ -34,6 +34,41 @@ impl EmbeddedStore {
         Ok(Self { db: Embedded::open(dir)? })
     }
 
+    /// The topics that a layout is recorded of, each with its layout.
+    pub async fn layouts(&self) -> Result<Vec<(TopicId, Layout)>, StoreError> {
+        self.db
+            .read(|tables| {
+                let recorded = tables.snapshot().prefix(&tables.meta, LAYOUT_PREFIX);
+                recorded
+                    .map(|kv| {
+                        let (key, value) = kv.into_inner().map_err(fault)?;
+                        let id = key[LAYOUT_PREFIX.len()..].try_into();
+                        let id = id.map_err(|_| damaged("the key of a layout"))?;
+                        Ok((TopicId(u128::from_be_bytes(id)), parse_layout(&value)?))
+                    })
+                    .collect()
+            })
+            .await
+    }
+
+    /// The partitions of a topic that have history, ascending.
+    pub async fn partitions(&self, topic: TopicId) -> Result<Vec<i32>, StoreError> {
+        self.db
+            .read(move |tables| {
+                let prefix = topic.0.to_be_bytes();
+                let mut found = Vec::new();
+                for kv in tables.snapshot().prefix(&tables.buckets, prefix) {
+                    let key = kv.key().map_err(fault)?;
+                    let number = key[prefix.len()..].first_chunk();
+                    let number = number.ok_or_else(|| damaged("the key of a bucket"))?;
+                    found.push(i32::from_be_bytes(*number));
+                }
+                found.dedup();
+                Ok(found)
+            })
+            .await
+    }
+
     /// The last `limit` alerts by the time of their events, newest first.
     pub async fn alerts_recent(&self, limit: usize) -> Result<Vec<Alert>, StoreError> {
         self.db
@@ -298,8 +333,10 @@ fn series_prefix(series: &str) -> Vec<u8> {
     keys::with(&(series.len() as u32).to_be_bytes(), &[series.as_bytes()])
 }
 
+const LAYOUT_PREFIX: &[u8] = b"layout/";
+
 fn layout_key(topic: TopicId) -> Vec<u8> {
-    keys::with(b"layout/", &[&topic.0.to_be_bytes()])
+    keys::with(LAYOUT_PREFIX, &[&topic.0.to_be_bytes()])
 }
 
 fn parse_layout(json: &[u8]) -> Result<Layout, StoreError> {
