@@ -3,6 +3,7 @@
 mod check;
 mod dead_letters;
 mod demo;
+mod detect;
 mod exit;
 mod history;
 mod init;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run a node: check the events of the topics until told to stop
     Run,
+    /// Check files with the engine of the node
+    Detect(detect::DetectArgs),
     /// Print a commented configuration to start from
     Init {
         /// Print all settings as Markdown instead
@@ -76,6 +79,8 @@ fn parse_and_run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::History(arguments) => history::run(&arguments, cli.config.as_deref()),
         Command::DeadLetters(action) => dead_letters::run(&action, cli.config.as_deref()),
         Command::Schema(action) => schema::run(action, cli.config.as_deref()),
+        Command::Detect(args) => detect::run(args, cli.config.as_deref()),
+        Command::Init => init::run(),
     };
     exit::of(done)
 }

@@ -68,6 +68,8 @@ const KEY_NAMES: [&str; 17] = [
     "machine", "channel", "symbol", "account", "node", "service",
 ];
 const VALUE_NAMES: [&str; 7] = ["value", "val", "reading", "measurement", "amount", "y", "v"];
+/// Seconds since 1970 in 1973: what is less may be any number.
+const EPOCH_MIN: f64 = 1e8;
 /// Numbers that are no measurements.
 const PLACE_NAMES: [&str; 7] = ["lat", "latitude", "lon", "lng", "longitude", "alt", "altitude"];
 
@@ -293,12 +295,14 @@ impl Sampled {
         })
     }
 
-    /// Numbers that rise and are as large as times are.
-    fn looks_like_an_epoch(&self) -> bool {
-        /// 1973, in seconds.
-        const EPOCH_MIN: f64 = 1e8;
+    /// Numbers that rise, as times do.
+    fn rises_from(&self, least: f64) -> bool {
         let numbers: Vec<f64> = self.texts.iter().filter_map(|t| t.parse().ok()).collect();
-        numbers.len() > 1 && numbers.is_sorted() && numbers[0] >= EPOCH_MIN
+        self.are_numbers()
+            && numbers.len() > 1
+            && numbers.is_sorted()
+            && numbers[0] >= least
+            && numbers[0] < numbers[numbers.len() - 1]
     }
 }
 
@@ -325,9 +329,11 @@ fn pick(
     let first = |is: &dyn Fn(&Sampled) -> bool| free.iter().copied().find(|n| is(&columns[*n]));
 
     let time = told_time
-        .or_else(|| first(&|c| c.is_one_of(&TIME_NAMES) && c.time_format(true).is_some()))
+        .or_else(|| first(&|c| c.is_one_of(&TIME_NAMES) && c.time_format(false).is_some()))
         .or_else(|| first(&|c| c.time_format(false).is_some()))
-        .or_else(|| first(&|c| c.looks_like_an_epoch()));
+        .or_else(|| first(&|c| c.is_one_of(&TIME_NAMES) && c.rises_from(EPOCH_MIN)))
+        .or_else(|| first(&|c| c.rises_from(EPOCH_MIN)))
+        .or_else(|| first(&|c| c.is_one_of(&TIME_NAMES) && c.rises_from(0.0)));
     let time = time
         .map(|n| {
             let format = options.time_format.or_else(|| columns[n].time_format(true));
