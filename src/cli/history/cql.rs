@@ -18,8 +18,8 @@ const ABOUT_SEGMENTS: &str = "\
 ";
 
 const ABOUT_ROWS: &str = "\
--- A row is an event; time_us is microseconds since 1970. flags are bits: 1 late,
--- 2 repeated, 4 ahead, 8 anomalous, 16 poison.
+-- A row is an event; time_us is microseconds since 1970. flags are bits:
+-- 1 late, 2 repeated, 4 ahead, 8 anomalous, 16 poison.
 ";
 
 /// Prints them for one topic, newest bucket first.
