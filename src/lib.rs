@@ -5,6 +5,7 @@
 //! cassandra, embedded  the store        (the port weir_actors::store)
 //! config               what a node is told
 //! history_reader       a key's history, from either store
+//! suggest              a configuration from a sample of a topic
 //! run                  a node from its configuration, with probes and metrics
 //! detect               the same engine on files
 //! plot, figure         pictures, and numbers as people read them
@@ -20,6 +21,7 @@ pub mod embedded;
 pub mod config;
 pub mod history_reader;
 pub mod run;
+pub mod suggest;
 
 pub mod detect;
 

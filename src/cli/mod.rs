@@ -10,6 +10,7 @@ mod init;
 mod output;
 mod run;
 mod schema;
+mod suggest;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ enum Command {
     },
     /// Look at the configuration and the servers it names; tell every fault
     Check,
+    /// Sample a topic and print a configuration that reads it
+    Suggest(suggest::Arguments),
     /// Print what is stored of a key
     History(history::Arguments),
     /// Look at what was refused, or send it again
@@ -76,6 +79,7 @@ fn parse_and_run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run => run::run(cli.config.as_deref()),
         Command::Init { markdown } => init::run(markdown),
         Command::Check => check::run(cli.config.as_deref()),
+        Command::Suggest(arguments) => suggest::run(&arguments, cli.config.as_deref()),
         Command::History(arguments) => history::run(&arguments, cli.config.as_deref()),
         Command::DeadLetters(action) => dead_letters::run(&action, cli.config.as_deref()),
         Command::Schema(action) => schema::run(action, cli.config.as_deref()),

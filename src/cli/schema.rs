@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow};
 use clap::Subcommand;
 
 use super::Failure;
+use super::output::{COLUMNS, Output, wrapped};
 use crate::cassandra::{connect_session, schema};
 use crate::config::Config;
 
@@ -21,25 +22,27 @@ pub(super) fn run(action: Action, path: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(path)?;
     match action {
         Action::Print => {
-            print!("{}", schema::print(&config.cassandra));
-            Ok(())
+            let mut output = Output::stdout();
+            output.text(&schema::print(&config.cassandra))?;
+            output.flush()
         }
-        Action::Apply => Ok(apply(&config)?),
+        Action::Apply => apply(&config),
     }
 }
 
-fn apply(config: &Config) -> anyhow::Result<()> {
+fn apply(config: &Config) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     runtime.block_on(async {
         let failed = |error| anyhow!("{error}");
         let session = connect_session(&config.cassandra).await.map_err(failed)?;
         let done = schema::apply(&session, &config.cassandra).await.map_err(failed)?;
+        let mut output = Output::stdout();
         if done.is_empty() {
-            println!("the keyspace {:?} is up to date", config.cassandra.keyspace);
+            output.line(format!("the keyspace {:?} is up to date", config.cassandra.keyspace))?;
         }
         for line in done {
-            println!("{line}");
+            output.line(wrapped(&line, COLUMNS, "  "))?;
         }
-        Ok(())
+        output.flush()
     })
 }

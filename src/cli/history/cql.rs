@@ -10,16 +10,16 @@ use crate::config::Config;
 use crate::history_reader::{self, KeyHistory, Place, Wanted};
 
 const ABOUT_SEGMENTS: &str = "\
--- A row is a segment: the packed events of one key group, of this key and of others,
--- from (first_offset, first_index) to (last_offset, last_index). data is described in
--- actors/src/history/segment.rs (magic \"WS\", version, checksum, columns); `weir
--- history` unpacks it. Segments may overlap after a replay: drop repeats by
--- (offset, index).
+-- A row is a segment: the packed events of one key group, of this key and of
+-- others, from (first_offset, first_index) to (last_offset, last_index). data is
+-- described in actors/src/history/segment.rs (magic \"WS\", version, checksum,
+-- columns); `weir history` unpacks it. Segments may overlap after a replay: drop
+-- repeats by (offset, index).
 ";
 
 const ABOUT_ROWS: &str = "\
--- A row is an event; time_us is microseconds since 1970. flags are bits: 1 late,
--- 2 repeated, 4 ahead, 8 anomalous, 16 poison.
+-- A row is an event; time_us is microseconds since 1970. flags are bits:
+-- 1 late, 2 repeated, 4 ahead, 8 anomalous, 16 poison.
 ";
 
 /// Prints them for one topic, newest bucket first.
@@ -112,6 +112,8 @@ mod tests {
             assert!(cql.contains(part), "{part} is not in {cql}");
         }
         assert!(cql.lines().all(|l| l.len() <= 80), "{cql}");
+        let about = [ABOUT_ROWS, ABOUT_SEGMENTS].concat();
+        assert!(about.lines().all(|l| l.len() <= 80), "{about}");
         let cql = segments(&Config::default(), &place, Bucket(7));
         assert!(cql.contains("weir.history_segments") && cql.ends_with("bucket = 7;"), "{cql}");
     }
