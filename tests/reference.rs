@@ -73,7 +73,7 @@ fn score(values: &[f64], settings: &Settings) -> f64 {
     let n = last.len() as f64;
     let mean = last.iter().sum::<f64>() / n;
     let sigma = (last.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
-    if sigma < 1e-12 * mean.abs().max(1.0) {
+    if sigma <= 1e-14 * mean.abs() {
         return 0.0;
     }
     let (mut upper, mut lower) = (0.0f64, 0.0f64);

@@ -90,3 +90,90 @@ pub trait AlertSink: Send + Sync {
     /// alerts.
     async fn publish(&self, alerts: &[Alert]) -> Result<(), SinkError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn schema() -> Value {
+        serde_json::from_str(include_str!("../../docs/alert.schema.json")).expect("it is JSON")
+    }
+
+    fn alert() -> Alert {
+        Alert {
+            schema: ALERT_SCHEMA,
+            id: "0123456789abcdef0123456789abcdef-3-40.0-0".into(),
+            incident: "0123456789abcdef0123456789abcdef-3-40.0".into(),
+            n: 0,
+            kind: AlertKind::Opened,
+            job: "weir".into(),
+            topic: "readings".into(),
+            partition: 3,
+            offset: 40,
+            index: 0,
+            group: 11,
+            series: "pump-7".into(),
+            detector: "cusum".into(),
+            time: "2026-01-31T23:59:59.25Z".into(),
+            value: 31.5,
+            expected: 20.0,
+            deviations: 14.375,
+            direction: Direction::Up,
+            score: 12.875,
+            threshold: 8.0,
+            since: "2026-01-31T23:59:59.25Z".into(),
+            onset_observations: 0,
+            count: 1,
+            peak: 12.875,
+        }
+    }
+
+    fn keys(object: &Value) -> BTreeSet<&str> {
+        object.as_object().expect("it is an object").keys().map(String::as_str).collect()
+    }
+
+    fn words(list: &Value) -> BTreeSet<&str> {
+        list.as_array().expect("it is a list").iter().filter_map(Value::as_str).collect()
+    }
+
+    #[test]
+    fn the_fields_of_an_alert_are_exactly_the_properties_of_its_schema() {
+        let (schema, alert) = (schema(), serde_json::to_value(alert()).unwrap());
+        assert_eq!(keys(&alert), keys(&schema["properties"]));
+        assert_eq!(keys(&alert), words(&schema["required"]));
+        assert_eq!(schema["properties"]["schema"]["const"], ALERT_SCHEMA);
+    }
+
+    #[test]
+    fn the_schema_names_every_kind_and_direction() {
+        let schema = schema();
+        let kinds = [AlertKind::Opened, AlertKind::Updated, AlertKind::Closed, AlertKind::Storm];
+        let kinds = serde_json::to_value(kinds).unwrap();
+        assert_eq!(words(&kinds), words(&schema["properties"]["kind"]["enum"]));
+        let directions = serde_json::to_value([Direction::Up, Direction::Down]).unwrap();
+        assert_eq!(words(&directions), words(&schema["properties"]["direction"]["enum"]));
+    }
+
+    #[test]
+    fn the_examples_of_the_schema_and_of_its_guide_are_alerts() {
+        let schema = schema();
+        let examples = schema["examples"].as_array().expect("there are examples").clone();
+        let guide = include_str!("../../docs/alerts.md");
+        let blocks = guide.split("```json\n").skip(1);
+        let in_guide = blocks.map(|b| {
+            let (json, _) = b.split_once("```").expect("the block ends");
+            serde_json::from_str(json).expect("it is JSON")
+        });
+        let all: Vec<Value> = examples.into_iter().chain(in_guide).collect();
+        for example in &all {
+            let alert: Alert = serde_json::from_value(example.clone()).expect("it is an alert");
+            assert_eq!(&serde_json::to_value(&alert).unwrap(), example);
+        }
+        let kinds: BTreeSet<&str> = all.iter().filter_map(|e| e["kind"].as_str()).collect();
+        assert_eq!(kinds, words(&schema["properties"]["kind"]["enum"]), "an example of each");
+    }
+}

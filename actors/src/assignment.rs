@@ -97,6 +97,7 @@ impl Member {
                     for assigned in assigned {
                         member.start_reader(assigned);
                     }
+                    member.env.registry.note_assignment();
                     member.listen(ctx);
                 }));
             }

@@ -2,6 +2,7 @@
 //! the path of an event.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use dashmap::DashMap;
 
@@ -12,6 +13,7 @@ use crate::reader::PartitionProgress;
 #[derive(Debug, Default)]
 pub struct Registry {
     partitions: DashMap<PartitionId, Arc<PartitionProgress>>,
+    was_assigned: AtomicBool,
 }
 
 impl Registry {
@@ -21,6 +23,16 @@ impl Registry {
 
     pub(crate) fn remove(&self, partition: PartitionId) {
         self.partitions.remove(&partition);
+    }
+
+    /// The group has decided, though perhaps that this node has nothing.
+    pub(crate) fn note_assignment(&self) {
+        self.was_assigned.store(true, Relaxed);
+    }
+
+    /// Whether the group has ever decided what this node has.
+    pub fn was_assigned(&self) -> bool {
+        self.was_assigned.load(Relaxed)
     }
 
     /// The assigned partitions, in order.

@@ -148,7 +148,7 @@ impl<O: Outlet> Relay<O> {
                     ctx.run_later(delay, move |relay, ctx| relay.deliver(items, waiting, ctx));
                 }
                 Err(SinkError::Fatal(error)) => {
-                    supervise::fail(format!("{} cannot be delivered: {error}", relay.name));
+                    supervise::give_up(format!("{} cannot be delivered: {error}", relay.name));
                 }
             }
         }));

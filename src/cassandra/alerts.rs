@@ -152,11 +152,15 @@ impl CassandraStore {
     /// Alerts of a partition in the order of the log, after `after` and before
     /// `before` (both exclusive): what a sink has still to deliver. Give the
     /// committed offset as `before`: past it an alert may still come in between.
-    /// Returns at most `limit`, and stops only between positions.
+    /// Returns about `limit` at most: it stops only between positions.
+    ///
+    /// Each 2^22 offsets are a request, so note what was delivered up to `before`
+    /// even where there was no alert; where nothing was delivered yet, begin
+    /// before the offset that the job began at.
     pub async fn alerts_between(
         &self,
         partition: PartitionId,
-        after: Option<Position>,
+        after: Position,
         before: Position,
         limit: usize,
     ) -> Result<Vec<Alert>, StoreError> {
@@ -164,10 +168,8 @@ impl CassandraStore {
         self.run(|inner| async move {
             let table = "alerts_by_position";
             let topic = partition.topic.to_string();
-            let (from_offset, from_index) =
-                after.map_or((-1, i32::MAX), |p| (p.offset, i32::from(p.index)));
             let mut alerts = Vec::new();
-            for span in (from_offset.max(0) >> SPAN_SHIFT)..=(before.offset >> SPAN_SHIFT) {
+            for span in (after.offset >> SPAN_SHIFT)..=(before.offset >> SPAN_SHIFT) {
                 if alerts.len() >= limit {
                     break;
                 }
@@ -176,8 +178,8 @@ impl CassandraStore {
                     &topic,
                     partition.number,
                     span,
-                    from_offset,
-                    from_index,
+                    after.offset,
+                    i32::from(after.index),
                     before.offset,
                     i32::from(before.index),
                     i32::MAX,

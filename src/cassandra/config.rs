@@ -128,8 +128,11 @@ impl CassandraConfig {
         if self.write_consistency == ConsistencyLevel::Any {
             faults.push("write_consistency = \"any\" is not durable: use local_quorum".into());
         }
-        if self.read_consistency == ConsistencyLevel::Any {
-            faults.push("read_consistency = \"any\" is for writes only: use local_quorum".into());
+        if matches!(self.read_consistency, ConsistencyLevel::Any | ConsistencyLevel::EachQuorum) {
+            faults.push(
+                "read_consistency: any and each_quorum are for writes only: use local_quorum"
+                    .into(),
+            );
         }
     }
 

@@ -159,32 +159,55 @@ pub(super) async fn rows(
     group: GroupId,
     range: HistoryRange,
 ) -> Result<Vec<Row>, StoreError> {
-    type Found = (String, i64, i32, i64, f64, i8, Option<f64>, Option<f64>, Option<f64>);
     let key = Key::of(inner, group);
     let values = (key.job, &key.topic, key.partition, key.key_group, range.bucket.0);
     let mut rows = Vec::new();
     inner
-        .read(ROWS, &inner.statements.rows_get, values, |found: Found| {
-            let (name, offset, index, time_us, value, flags, latitude, longitude, altitude) = found;
-            let position = position(ROWS, offset, index)?;
-            if range.after.is_some_and(|after| position <= after)
-                || range.before.is_some_and(|before| position >= before)
-            {
-                return Ok(ControlFlow::Continue(()));
+        .read(ROWS, &inner.statements.rows_get, values, |found: FoundRow| {
+            let row = row(inner, found)?;
+            let within = range.after.is_none_or(|after| row.position > after)
+                && range.before.is_none_or(|before| row.position < before);
+            if within {
+                rows.push(row);
             }
-            let series = inner.keys.parse(&name).ok_or_else(|| {
-                StoreError::Damaged(format!("{ROWS}: {name:?} is no {:?} key", inner.keys))
-            })?;
-            let location = latitude
-                .zip(longitude)
-                .map(|(latitude, longitude)| [latitude, longitude, altitude.unwrap_or(f64::NAN)]);
-            rows.push(Row { series, position, time_us, value, flags: flags as u8, location });
             Ok(ControlFlow::Continue(()))
         })
         .await?;
     // The table has the newest first, and text does not sort as numbers do.
     rows.sort_by(|a, b| a.series.cmp(&b.series).then(a.position.cmp(&b.position)));
     Ok(rows)
+}
+
+/// One series' rows of one bucket, by position.
+pub(super) async fn rows_of_series(
+    inner: &Inner,
+    group: GroupId,
+    bucket: Bucket,
+    series: &[u8],
+) -> Result<Vec<Row>, StoreError> {
+    let key = Key::of(inner, group);
+    let name = series_name(inner, series)?;
+    let values = (key.job, &key.topic, key.partition, key.key_group, bucket.0, name);
+    let found: Vec<FoundRow> =
+        inner.read_all(ROWS, &inner.statements.series_rows_get, values).await?;
+    let mut rows = found.into_iter().map(|f| row(inner, f)).collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by_key(|row| row.position);
+    Ok(rows)
+}
+
+/// The columns of a row, as both reads select them.
+type FoundRow = (String, i64, i32, i64, f64, i8, Option<f64>, Option<f64>, Option<f64>);
+
+fn row(inner: &Inner, found: FoundRow) -> Result<Row, StoreError> {
+    let (name, offset, index, time_us, value, flags, latitude, longitude, altitude) = found;
+    let position = position(ROWS, offset, index)?;
+    let series = inner.keys.parse(&name).ok_or_else(|| {
+        StoreError::Damaged(format!("{ROWS}: {name:?} is no {:?} key", inner.keys))
+    })?;
+    let location = latitude
+        .zip(longitude)
+        .map(|(latitude, longitude)| [latitude, longitude, altitude.unwrap_or(f64::NAN)]);
+    Ok(Row { series, position, time_us, value, flags: flags as u8, location })
 }
 
 /// Widens what is noted of a bucket.

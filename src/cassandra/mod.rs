@@ -20,6 +20,7 @@ mod series_state;
 mod session;
 mod statements;
 mod store;
+pub mod survey;
 mod tls;
 
 pub use config::{CassandraConfig, ConsistencyLevel, Secret, TlsConfig, TlsVerify};

@@ -4,6 +4,7 @@
 //! Applying is idempotent. Only one process should apply at a time: nodes only
 //! check the version, and say what to run when it is not there.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use scylla::client::session::Session;
@@ -226,9 +227,9 @@ pub fn print(config: &CassandraConfig) -> String {
     cql
 }
 
-/// Brings the keyspace to [`SCHEMA_VERSION`] and the history's time to live and
-/// window to the configuration; returns what it did, a line each (empty: nothing was to do). Refuses a newer
-/// schema than it knows.
+/// Brings the keyspace to [`SCHEMA_VERSION`], and the history's time to live and
+/// window to the configuration. Returns what it did, a line each; none if
+/// nothing was to do. Refuses a newer schema than it knows.
 pub async fn apply(session: &Session, config: &CassandraConfig) -> Result<Vec<String>, StoreError> {
     let mut done = Vec::new();
     apply_keyspace(session, config, &mut done).await?;
@@ -295,9 +296,23 @@ async fn apply_keyspace(
     config: &CassandraConfig,
     done: &mut Vec<String>,
 ) -> Result<(), StoreError> {
-    let known = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
-    let found: Vec<(String,)> = select(session, known, (&config.keyspace,)).await?;
-    if !found.is_empty() {
+    let known = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
+    let found: Vec<(HashMap<String, String>,)> =
+        select(session, known, (&config.keyspace,)).await?;
+    if let [(replication,)] = found.as_slice() {
+        let copies: BTreeMap<_, _> = replication
+            .iter()
+            .filter(|(name, _)| *name != "class")
+            .map(|(name, copies)| (name.clone(), copies.parse().unwrap_or(0)))
+            .collect();
+        if copies != config.replication {
+            // Changing it moves data: the operator's decision, with a repair after it.
+            done.push(format!(
+                "keyspace {:?}: is kept with {copies:?}, the configuration says {:?}; left as it \
+                 is: ALTER KEYSPACE and a repair change it",
+                config.keyspace, config.replication
+            ));
+        }
         return Ok(());
     }
     execute(session, &create_keyspace(config), "keyspace").await?;
@@ -320,7 +335,7 @@ async fn apply_options(
 ) -> Result<(), StoreError> {
     let query = "SELECT table_name, default_time_to_live, compaction FROM system_schema.tables \
                  WHERE keyspace_name = ?";
-    type Options = (String, i32, std::collections::HashMap<String, String>);
+    type Options = (String, i32, HashMap<String, String>);
     let tables: Vec<Options> = select(session, query, (&config.keyspace,)).await?;
     for (table, ttl_s, compaction) in tables {
         if !HISTORY_TABLES.contains(&table.as_str()) {

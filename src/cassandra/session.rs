@@ -1,5 +1,6 @@
 //! The driver's session: who to ask, how long to wait, how often to retry.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use scylla::client::execution_profile::ExecutionProfile;
@@ -45,7 +46,25 @@ pub async fn connect_session(config: &CassandraConfig) -> Result<Session, StoreE
         let client = tls::client_config(tls).map_err(StoreError::Invalid)?;
         builder = builder.tls_context(Some(client));
     }
-    builder.build().await.map_err(|e| session_error(&e))
+    let session = builder.build().await.map_err(|e| session_error(&e))?;
+    check_datacenter(&session, config)?;
+    Ok(session)
+}
+
+/// A misspelt data centre would leave no node to ask, which looks like a
+/// cluster that is away.
+fn check_datacenter(session: &Session, config: &CassandraConfig) -> Result<(), StoreError> {
+    let Some(local) = &config.local_datacenter else { return Ok(()) };
+    let state = session.get_cluster_state();
+    let there: BTreeSet<_> =
+        state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
+    if there.is_empty() || there.contains(local.as_str()) {
+        return Ok(());
+    }
+    Err(StoreError::Invalid(format!(
+        "local_datacenter {local:?} is none of the cluster's, which are {there:?}; set it to one \
+         of them"
+    )))
 }
 
 /// Without a local data centre the whole cluster must agree.

@@ -22,8 +22,8 @@ use weir_actors::alert::Alert;
 use weir_actors::event::KeyEncoding;
 use weir_actors::position::{GroupId, PartitionId, Position, TopicId};
 use weir_actors::store::{
-    Bucket, BucketTimes, Checkpoint, Evicted, History, HistoryLayout, HistoryRange, Layout, Store,
-    StoreError,
+    Bucket, BucketTimes, Checkpoint, Evicted, History, HistoryLayout, HistoryRange, Layout, Row,
+    Store, StoreError,
 };
 
 use super::config::CassandraConfig;
@@ -55,6 +55,26 @@ pub(super) struct Inner {
 }
 
 impl CassandraStore {
+    /// What is recorded of a topic, if anything is. Records nothing.
+    pub async fn recorded_layout(&self, topic: TopicId) -> Result<Option<Layout>, StoreError> {
+        self.run(move |inner| async move { inner.read_layout(topic).await }).await
+    }
+
+    /// One series' events of one bucket, of layout `rows`, by position: a slice of
+    /// the table.
+    pub async fn rows_of_series(
+        &self,
+        group: GroupId,
+        bucket: Bucket,
+        series: &[u8],
+    ) -> Result<Vec<Row>, StoreError> {
+        let series = series.to_vec();
+        self.run(move |inner| async move {
+            history::rows_of_series(&inner, group, bucket, &series).await
+        })
+        .await
+    }
+
     /// Connects, checks the schema's version and prepares the statements. `keys`
     /// says how series are written in the layout `rows`.
     ///

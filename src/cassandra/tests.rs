@@ -193,6 +193,25 @@ async fn a_node_that_is_not_there_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_data_centre_that_is_not_there_is_named_with_those_that_are() {
+    let Some(config) = fresh("datacenter").await else { return };
+    let config = CassandraConfig { local_datacenter: Some("nowhere".into()), ..config };
+    let refused = connect_session(&config).await.err().unwrap();
+    assert!(!refused.is_transient(), "{refused}");
+    let text = refused.to_string();
+    assert!(text.contains("nowhere") && text.contains("datacenter1"), "{text}");
+}
+
+#[tokio::test]
+async fn another_replication_than_configured_is_said_and_left() {
+    let Some((config, _)) = store("replication", KeyEncoding::Utf8).await else { return };
+    let session = connect_session(&config).await.unwrap();
+    let config = CassandraConfig { replication: [("datacenter1".to_owned(), 3)].into(), ..config };
+    let done = schema::apply(&session, &config).await.unwrap();
+    assert!(matches!(done.as_slice(), [said] if said.contains("ALTER KEYSPACE")), "{done:#?}");
+}
+
+#[tokio::test]
 async fn series_of_long_keys_are_readable_numbers_in_rows() {
     let Some((config, store)) = store("long_keys", KeyEncoding::LongBe).await else { return };
     let rows_layout = Layout { key_groups: 1, bucket_shift: 20, history: HistoryLayout::Rows };
@@ -243,12 +262,12 @@ async fn an_alert_written_twice_is_one_alert_however_it_is_read() {
     assert_eq!(store.alerts_of_series("pump-8", 100).await.unwrap(), []);
 
     let partition = PartitionId { topic: SEGMENTS_TOPIC, number: 3 };
-    let end = at(1 << 27, 0);
-    assert_eq!(store.alerts_between(partition, None, end, 100).await.unwrap(), alerts);
+    let (start, end) = (at(-1, 0), at(1 << 27, 0));
+    assert_eq!(store.alerts_between(partition, start, end, 100).await.unwrap(), alerts);
     let (after, before) = (at(alerts[2].offset, 0), at(alerts[7].offset, 0));
-    let some = store.alerts_between(partition, Some(after), before, 100).await.unwrap();
+    let some = store.alerts_between(partition, after, before, 100).await.unwrap();
     assert_eq!(some, alerts[3..7]);
-    assert_eq!(store.alerts_between(partition, None, end, 2).await.unwrap(), alerts[..2]);
+    assert_eq!(store.alerts_between(partition, start, end, 2).await.unwrap(), alerts[..2]);
 }
 
 #[tokio::test]

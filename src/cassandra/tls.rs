@@ -127,7 +127,127 @@ impl ServerCertVerifier for Lenient {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{ClientConnection, ServerConfig, ServerConnection};
+
     use super::*;
+
+    const NODE: &str = "10.1.2.3";
+
+    /// An authority, in files.
+    struct Authority {
+        dir: tempfile::TempDir,
+        issuer: Issuer<'static, KeyPair>,
+    }
+
+    impl Authority {
+        fn new() -> Self {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let cert = params.self_signed(&key).unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("ca.pem"), cert.pem()).unwrap();
+            Self { dir, issuer: Issuer::new(params, key) }
+        }
+
+        fn ca_file(&self) -> PathBuf {
+            self.dir.path().join("ca.pem")
+        }
+
+        /// Files of a certificate for `name` and of its key.
+        fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            let cert = params.signed_by(&key, &self.issuer).unwrap();
+            let path = |kind| self.dir.path().join(format!("{name}-{kind}.pem"));
+            std::fs::write(path("cert"), cert.pem()).unwrap();
+            std::fs::write(path("key"), key.serialize_pem()).unwrap();
+            (path("cert"), path("key"))
+        }
+
+        fn config(&self, verify: TlsVerify) -> TlsConfig {
+            TlsConfig { ca_file: Some(self.ca_file()), verify, ..TlsConfig::default() }
+        }
+    }
+
+    /// A node with a certificate for `name`; with `clients`, it asks for theirs.
+    fn node(authority: &Authority, name: &str, clients: Option<&Authority>) -> Arc<ServerConfig> {
+        let (cert, key) = authority.issue(name);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => {
+                let roots = Arc::new(roots(&clients.ca_file()).unwrap());
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let (cert, key) = (certificates(&cert).unwrap(), private_key(&key).unwrap());
+        Arc::new(builder.with_single_cert(cert, key).unwrap())
+    }
+
+    /// Both ends of a connection to [`NODE`], as the driver opens it.
+    fn handshake(client: &TlsConfig, server: Arc<ServerConfig>) -> Result<(), Error> {
+        let address = ServerName::IpAddress(NODE.parse::<std::net::IpAddr>().unwrap().into());
+        let mut client = ClientConnection::new(client_config(client).unwrap(), address)?;
+        let mut server = ServerConnection::new(server)?;
+        let mut wire = Vec::new();
+        while client.is_handshaking() || server.is_handshaking() {
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            wire.clear();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+            wire.clear();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn full_takes_a_certificate_for_the_address_and_no_other() {
+        let authority = Authority::new();
+        let config = authority.config(TlsVerify::Full);
+        handshake(&config, node(&authority, NODE, None)).unwrap();
+        for name in ["10.1.2.4", "node.example"] {
+            assert!(handshake(&config, node(&authority, name, None)).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn ca_takes_every_name_of_the_authority_and_nobody_else_s() {
+        let (authority, stranger) = (Authority::new(), Authority::new());
+        let config = authority.config(TlsVerify::Ca);
+        for name in [NODE, "10.1.2.4", "node.example"] {
+            handshake(&config, node(&authority, name, None)).unwrap();
+            assert!(handshake(&config, node(&stranger, name, None)).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn none_takes_everybody() {
+        let config = TlsConfig { verify: TlsVerify::None, ..TlsConfig::default() };
+        handshake(&config, node(&Authority::new(), "node.example", None)).unwrap();
+    }
+
+    #[test]
+    fn a_node_that_asks_for_a_certificate_is_shown_it() {
+        let authority = Authority::new();
+        let config = authority.config(TlsVerify::Full);
+        let asking = node(&authority, NODE, Some(&authority));
+        assert!(handshake(&config, asking.clone()).is_err());
+        let (cert, key) = authority.issue("weir");
+        let config = TlsConfig { cert_file: Some(cert), key_file: Some(key), ..config };
+        handshake(&config, asking).unwrap();
+    }
 
     #[test]
     fn a_file_that_is_not_there_is_named() {

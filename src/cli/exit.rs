@@ -30,6 +30,9 @@ pub enum Failure {
     /// Code 5.
     #[error("the node gave up: {0}")]
     GaveUp(String),
+    /// Code 0: who read our output has seen enough.
+    #[error("the output was closed")]
+    OutputClosed,
     /// Code 6.
     #[error("stopped at once; what was not durable will be read again")]
     StoppedAtOnce,
@@ -42,6 +45,7 @@ impl Failure {
             Self::Config(_) => 3,
             Self::Faults(_) => 4,
             Self::GaveUp(_) => 5,
+            Self::OutputClosed => 0,
             Self::StoppedAtOnce => 6,
         }
     }
@@ -49,7 +53,7 @@ impl Failure {
 
 pub(super) fn of(done: Result<(), Failure>) -> ExitCode {
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("weir: {failure}");
             ExitCode::from(failure.code())

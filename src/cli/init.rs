@@ -1,15 +1,15 @@
 //! `weir init`: a commented configuration to start from.
 
-use std::io::Write;
-
-use anyhow::Context;
-
 use super::Failure;
-use crate::config::DEFAULT_TOML;
+use super::output::Output;
+use crate::config::{DEFAULT_TOML, reference};
 
-pub(super) fn run() -> Result<(), Failure> {
-    std::io::stdout()
-        .write_all(DEFAULT_TOML.as_bytes())
-        .context("cannot write to standard output")?;
-    Ok(())
+pub(super) fn run(markdown: bool) -> Result<(), Failure> {
+    let mut output = Output::stdout();
+    if markdown {
+        output.text(&reference::markdown())?;
+    } else {
+        output.text(DEFAULT_TOML)?;
+    }
+    output.flush()
 }

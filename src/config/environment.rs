@@ -4,7 +4,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
 /// What variables begin with.
-const PREFIX: &str = "WEIR__";
+pub(super) const PREFIX: &str = "WEIR__";
 
 /// Settings that are lists: a value without brackets is split at commas.
 const LISTS: [&str; 3] = ["kafka.brokers", "kafka.topics", "cassandra.contact_points"];
@@ -28,7 +28,7 @@ impl Environment {
 
 impl Provider for Environment {
     fn metadata(&self) -> Metadata {
-        Metadata::named("the environment (WEIR__...)")
+        Metadata::named("the environment").interpolater(|_, keys| variable(keys))
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
@@ -44,6 +44,11 @@ impl Provider for Environment {
         }
         Ok(Map::from([(Profile::Default, all)]))
     }
+}
+
+/// The name of the variable for a setting.
+pub(super) fn variable(keys: &[&str]) -> String {
+    format!("{PREFIX}{}", keys.join("__").to_uppercase())
 }
 
 fn insert(dict: &mut Dict, key: &str, value: Value) {

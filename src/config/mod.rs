@@ -8,12 +8,12 @@
 //! commas.
 
 mod environment;
+mod layers;
+pub mod reference;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
-use figment::providers::{Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use weir_actors::decode::{FormatConfig, JsonFormat, LimitsConfig};
 use weir_actors::detection::DetectionConfig;
@@ -24,7 +24,7 @@ use weir_actors::shard::ShardConfig;
 use weir_actors::store::{HistoryLayout, Layout};
 
 use crate::cassandra::CassandraConfig;
-use crate::kafka::KafkaConfig;
+use crate::kafka::{KafkaConfig, SinkTopic};
 
 /// The commented default that `weir init` prints; `docs/configuration.md` is made
 /// from it.
@@ -86,8 +86,8 @@ pub struct LayoutConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlertsConfig {
-    /// The Kafka topic; empty for none.
-    pub topic: String,
+    /// The Kafka topic; an empty name for none.
+    pub kafka: SinkTopic,
     /// Whether each alert is also a line on standard output.
     pub stdout: bool,
 }
@@ -97,7 +97,7 @@ pub struct AlertsConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct DeadLettersConfig {
     /// The Kafka topic.
-    pub topic: String,
+    pub kafka: SinkTopic,
 }
 
 /// Probes and metrics.
@@ -152,13 +152,13 @@ impl Default for LayoutConfig {
 
 impl Default for AlertsConfig {
     fn default() -> Self {
-        Self { topic: "weir-alerts".into(), stdout: false }
+        Self { kafka: SinkTopic::named("weir-alerts"), stdout: false }
     }
 }
 
 impl Default for DeadLettersConfig {
     fn default() -> Self {
-        Self { topic: "weir-dead-letters".into() }
+        Self { kafka: SinkTopic::named("weir-dead-letters") }
     }
 }
 
@@ -217,8 +217,8 @@ pub enum ConfigError {
     #[error("there is no configuration at {0}; `weir init > weir.toml` writes one to start from")]
     Missing(PathBuf),
     /// It cannot be read as a configuration.
-    #[error("{0}")]
-    Unreadable(String),
+    #[error("the configuration cannot be read:\n- {}", .0.join("\n- "))]
+    Unreadable(Vec<String>),
     /// It can be read, and is wrong.
     #[error("the configuration has {} fault(s):\n- {}", .0.len(), .0.join("\n- "))]
     Faults(Vec<String>),
@@ -229,29 +229,14 @@ impl Config {
     /// environment over it.
     ///
     /// # Errors
-    /// If it cannot be read; not if it is wrong, see [`Config::validate`].
+    /// If it cannot be read, with every setting that cannot; not if it is wrong,
+    /// see [`Config::validate`].
     pub fn read(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut figment = Figment::from(Serialized::defaults(Self::default()));
-        let default = Path::new(DEFAULT_PATH);
-        match path {
-            Some(path) if !path.exists() => return Err(ConfigError::Missing(path.to_owned())),
-            Some(path) => figment = figment.merge(Self::file(path)),
-            None if default.exists() => figment = figment.merge(Self::file(default)),
-            None => {}
-        }
-        figment
-            .merge(environment::Environment::new(environment))
-            .extract()
-            .map_err(|error| ConfigError::Unreadable(describe(error)))
-    }
-
-    /// A file. A section with a `type`, or a table of detectors, replaces the
-    /// default's instead of mixing with it.
-    fn file(path: &Path) -> figment::providers::Data<Toml> {
-        Toml::file_exact(path)
+        let (config, faults) = layers::read(path, environment)?;
+        if faults.is_empty() { Ok(config) } else { Err(ConfigError::Unreadable(faults)) }
     }
 
     /// Every fault of every component, each with what to do.
@@ -283,13 +268,12 @@ impl Config {
         faults.extend(within("shard", self.shard.validate()));
         faults.extend(within("pool", self.pool.validate()));
         faults.extend(within("run", self.run.validate()));
-        if self.dead_letters.topic.is_empty() {
-            faults.push(
-                "dead_letters.topic is empty; nothing is dropped in silence, so name a topic"
-                    .into(),
-            );
+        if !self.alerts.kafka.topic.is_empty() {
+            faults.extend(self.alerts.kafka.validate("alerts.kafka"));
         }
-        for topic in [&self.alerts.topic, &self.dead_letters.topic] {
+        // Nothing is dropped in silence, so there must be one.
+        faults.extend(self.dead_letters.kafka.validate("dead_letters.kafka"));
+        for topic in [&self.alerts.kafka.topic, &self.dead_letters.kafka.topic] {
             if self.kafka.topics.contains(topic) {
                 faults.push(format!("topic {topic:?} is both read and written; use another"));
             }
@@ -300,25 +284,29 @@ impl Config {
     /// Reads and validates.
     ///
     /// # Errors
-    /// With every fault at once.
+    /// With every fault at once: of what could not be read, and of the rest.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let config = Self::read(path, std::env::vars())?;
-        let faults = config.validate();
+        Self::load_with(path, std::env::vars())
+    }
+
+    /// Reads and validates, and goes on with what could be read: for a check.
+    ///
+    /// # Errors
+    /// If there is nothing to go on with.
+    pub fn load_with_faults(path: Option<&Path>) -> Result<(Self, Vec<String>), ConfigError> {
+        let (config, mut faults) = layers::read(path, std::env::vars())?;
+        faults.extend(config.validate());
+        Ok((config, faults))
+    }
+
+    fn load_with(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let (config, mut faults) = layers::read(path, environment)?;
+        faults.extend(config.validate());
         if faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults(faults)) }
     }
-}
-
-fn describe(error: figment::Error) -> String {
-    let lines = error.into_iter().map(|e| {
-        let place = match &e.metadata {
-            Some(m) => m.source.as_ref().map_or(m.name.to_string(), |s| s.to_string()),
-            None => "the configuration".to_owned(),
-        };
-        let key =
-            if e.path.is_empty() { String::new() } else { format!(" at {}", e.path.join(".")) };
-        format!("{place}{key}: {}", e.kind)
-    });
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

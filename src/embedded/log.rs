@@ -123,6 +123,8 @@ impl EmbeddedLog {
             let id = PartitionId { topic: topic.id, number };
             names.push(Arc::new(TopicPartition { topic: name.clone(), id }));
         }
+        // A new file is durable once its directory is.
+        sync_dir(dir).map_err(LogError::io(dir))?;
         Ok(Arc::new(Self {
             dir: dir.to_owned(),
             names,
@@ -279,7 +281,11 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
         file.sync_all()?;
         fs::rename(&new, path)?;
         // The rename is durable once the directory is.
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        sync_dir(path.parent().unwrap_or(Path::new(".")))
     };
     write().map_err(LogError::io(path))
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }

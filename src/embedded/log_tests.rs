@@ -39,7 +39,7 @@ fn fill(log: &EmbeddedLog, partition: i32, count: usize) {
 }
 
 async fn assign(log: &Arc<EmbeddedLog>, group: &str) -> Vec<Assigned> {
-    let mut source = log.source(group).unwrap();
+    let source = log.source(group).unwrap();
     match source.assignment().await.unwrap() {
         Some(Assignment::Assigned(all)) => all,
         _ => panic!("all partitions are assigned at first"),
@@ -165,7 +165,7 @@ async fn a_commit_is_where_the_next_start_begins() {
         let log = open(dir.path());
         fill(&log, 0, 10);
         fill(&log, 1, 5);
-        let mut source = log.source("test").unwrap();
+        let source = log.source("test").unwrap();
         let [zero, one] = log.partitions() else { panic!("two partitions") };
         source.commit(&[(zero.clone(), 4), (one.clone(), 2)]).await.unwrap();
         source.commit(&[(zero.clone(), 7)]).await.unwrap();

@@ -8,6 +8,7 @@
 
 mod database;
 mod frame;
+mod history;
 mod keys;
 mod lines;
 mod log;

@@ -25,10 +25,10 @@ const RECORD_BYTES_GUESS: usize = 64;
 pub struct EmbeddedSource {
     log: Arc<EmbeddedLog>,
     offsets_path: PathBuf,
-    state: State,
+    state: watch::Sender<State>,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     New,
     Assigned,
@@ -36,8 +36,8 @@ enum State {
 }
 
 impl EmbeddedSource {
-    pub(super) const fn new(log: Arc<EmbeddedLog>, offsets_path: PathBuf) -> Self {
-        Self { log, offsets_path, state: State::New }
+    pub(super) fn new(log: Arc<EmbeddedLog>, offsets_path: PathBuf) -> Self {
+        Self { log, offsets_path, state: watch::Sender::new(State::New) }
     }
 
     fn assign_all(&self) -> Result<Vec<Assigned>, SourceError> {
@@ -55,17 +55,17 @@ impl EmbeddedSource {
 
 #[async_trait(?Send)]
 impl Source for EmbeddedSource {
-    async fn assignment(&mut self) -> Result<Option<Assignment>, SourceError> {
-        match self.state {
-            State::New => {
-                let all = self.assign_all()?;
-                self.state = State::Assigned;
-                Ok(Some(Assignment::Assigned(all)))
-            }
-            // Nobody else could take them.
-            State::Assigned => std::future::pending().await,
-            State::Closed => Ok(None),
+    async fn assignment(&self) -> Result<Option<Assignment>, SourceError> {
+        let state = *self.state.borrow();
+        if state == State::New {
+            let all = self.assign_all()?;
+            self.state.send_replace(State::Assigned);
+            return Ok(Some(Assignment::Assigned(all)));
         }
+        // Nobody else could take them, so nothing comes until it is closed.
+        let closed = self.state.subscribe().wait_for(|state| *state == State::Closed).await.is_ok();
+        debug_assert!(closed, "the sender is here");
+        Ok(None)
     }
 
     async fn commit(&self, offsets: &[(Arc<TopicPartition>, i64)]) -> Result<(), SourceError> {
@@ -82,8 +82,8 @@ impl Source for EmbeddedSource {
         }
     }
 
-    async fn close(&mut self) {
-        self.state = State::Closed;
+    async fn close(&self) {
+        self.state.send_replace(State::Closed);
     }
 }
 
@@ -136,10 +136,11 @@ impl Reader {
     /// than fit into `bytes_max`.
     fn read_frames(&mut self, bytes_max: usize, end: End) -> io::Result<Vec<u8>> {
         let there = (end.file_bytes - self.file_bytes) as usize;
-        let mut bytes = Vec::with_capacity(there.min(bytes_max.max(HEADER_BYTES)));
+        // Never past the end: what lies there may be half written.
+        let wanted = there.min(bytes_max.max(HEADER_BYTES));
+        let mut bytes = Vec::with_capacity(wanted);
         self.file.seek(SeekFrom::Start(self.file_bytes))?;
-        let limit = bytes.capacity() as u64;
-        self.file.by_ref().take(limit).read_to_end(&mut bytes)?;
+        self.file.by_ref().take(wanted as u64).read_to_end(&mut bytes)?;
         let first = Header::read(&bytes).ok_or_else(|| damaged(self.file_bytes))?;
         if first.frame_len() > bytes.len() {
             let missing = (first.frame_len() - bytes.len()) as u64;

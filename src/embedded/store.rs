@@ -10,11 +10,11 @@ use weir_actors::alert::Alert;
 use weir_actors::position::{GroupId, PartitionId, Position, TopicId};
 use weir_actors::store::{
     Bucket, BucketTimes, Checkpoint, Evicted, History, HistoryLayout, HistoryRange, Layout, Row,
-    Segment, Store, StoreError,
+    Store, StoreError,
 };
 
-use super::database::{Embedded, Tables, store_error};
-use super::keys;
+use super::database::{Embedded, store_error};
+use super::{history, keys};
 
 /// One append's bytes: large ones make the sync of the disk worth it.
 const WRITE_BYTES_MAX: usize = 1024 * 1024;
@@ -32,6 +32,41 @@ impl EmbeddedStore {
     /// `Damaged` if what is there cannot be read.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         Ok(Self { db: Embedded::open(dir)? })
+    }
+
+    /// The topics that a layout is recorded of, each with its layout.
+    pub async fn layouts(&self) -> Result<Vec<(TopicId, Layout)>, StoreError> {
+        self.db
+            .read(|tables| {
+                let recorded = tables.snapshot().prefix(&tables.meta, LAYOUT_PREFIX);
+                recorded
+                    .map(|kv| {
+                        let (key, value) = kv.into_inner().map_err(fault)?;
+                        let id = key[LAYOUT_PREFIX.len()..].try_into();
+                        let id = id.map_err(|_| damaged("the key of a layout"))?;
+                        Ok((TopicId(u128::from_be_bytes(id)), parse_layout(&value)?))
+                    })
+                    .collect()
+            })
+            .await
+    }
+
+    /// The partitions of a topic that have history, ascending.
+    pub async fn partitions(&self, topic: TopicId) -> Result<Vec<i32>, StoreError> {
+        self.db
+            .read(move |tables| {
+                let prefix = topic.0.to_be_bytes();
+                let mut found = Vec::new();
+                for kv in tables.snapshot().prefix(&tables.buckets, prefix) {
+                    let key = kv.key().map_err(fault)?;
+                    let number = key[prefix.len()..].first_chunk();
+                    let number = number.ok_or_else(|| damaged("the key of a bucket"))?;
+                    found.push(i32::from_be_bytes(*number));
+                }
+                found.dedup();
+                Ok(found)
+            })
+            .await
     }
 
     /// The last `limit` alerts by the time of their events, newest first.
@@ -99,9 +134,9 @@ impl Store for EmbeddedStore {
                 let prefix = keys::bucket(group, bucket);
                 match &*history {
                     History::Segments(segments) => {
-                        put_segments(tables, tx, &prefix, segments);
+                        history::put_segments(tables, tx, &prefix, segments);
                     }
-                    History::Rows(rows) => put_rows(tables, tx, &prefix, rows),
+                    History::Rows(rows) => history::put_rows(tables, tx, &prefix, rows),
                 }
                 Ok(())
             })
@@ -125,9 +160,9 @@ impl Store for EmbeddedStore {
                 })?;
                 match parse_layout(&recorded)?.history {
                     HistoryLayout::Segments => {
-                        read_segments(tables, group, range).map(History::Segments)
+                        history::segments(tables, group, range).map(History::Segments)
                     }
-                    HistoryLayout::Rows => read_rows(tables, group, range).map(History::Rows),
+                    HistoryLayout::Rows => history::rows(tables, group, range).map(History::Rows),
                 }
             })
             .await
@@ -263,118 +298,6 @@ impl Store for EmbeddedStore {
     }
 }
 
-fn put_segments(
-    tables: &Tables,
-    tx: &mut SingleWriterWriteTx<'_>,
-    prefix: &[u8],
-    segments: &[Segment],
-) {
-    for s in segments {
-        // Last before first: what ends after a position is one scan.
-        let key = keys::with(prefix, &[&keys::position(s.last), &keys::position(s.first)]);
-        let mut value = Vec::with_capacity(4 + s.bytes.len());
-        value.extend_from_slice(&s.events.to_le_bytes());
-        value.extend_from_slice(&s.bytes);
-        tx.insert(&tables.segments, key, value);
-    }
-}
-
-fn read_segments(
-    tables: &Tables,
-    group: GroupId,
-    range: HistoryRange,
-) -> Result<Vec<Segment>, StoreError> {
-    let prefix = keys::bucket(group, range.bucket);
-    let from = match range.after {
-        Some(after) => keys::with(&prefix, &[&keys::position(just_after(after))]),
-        None => prefix.clone(),
-    };
-    let to = keys::bucket(group, Bucket(range.bucket.0.saturating_add(1)));
-    let mut segments = Vec::new();
-    let ends_of = |key: &[u8]| {
-        let (last, rest) = keys::split_position(&key[prefix.len()..])?;
-        Some((keys::split_position(rest)?.0, last))
-    };
-    for kv in tables.snapshot().range(&tables.segments, from..to) {
-        let wanted = |key: &[u8]| {
-            ends_of(key).is_none_or(|(first, _)| range.before.is_none_or(|before| first < before))
-        };
-        let (key, value) = kv.into_inner_if(|key| wanted(key)).map_err(fault)?;
-        let Some(value) = value else { continue };
-        let (first, last) = ends_of(&key).ok_or_else(|| damaged("a segment's key"))?;
-        let (events, bytes) = value.split_first_chunk().ok_or_else(|| damaged("a segment"))?;
-        let events = u32::from_le_bytes(*events);
-        segments.push(Segment { first, last, events, bytes: bytes.to_vec() });
-    }
-    segments.sort_by_key(|s| (s.first, s.last));
-    Ok(segments)
-}
-
-/// The position that follows: nothing lies between.
-const fn just_after(position: Position) -> Position {
-    match position.index.checked_add(1) {
-        Some(index) => Position { offset: position.offset, index },
-        None => Position::at(position.offset + 1),
-    }
-}
-
-fn put_rows(tables: &Tables, tx: &mut SingleWriterWriteTx<'_>, prefix: &[u8], rows: &[Row]) {
-    for row in rows {
-        let key = keys::with(prefix, &[&keys::position(row.position)]);
-        let mut value = Vec::with_capacity(42 + row.series.len());
-        value.extend_from_slice(&row.time_us.to_le_bytes());
-        value.extend_from_slice(&row.value.to_le_bytes());
-        value.push(row.flags);
-        value.push(u8::from(row.location.is_some()));
-        for n in row.location.unwrap_or_default() {
-            value.extend_from_slice(&n.to_le_bytes());
-        }
-        value.extend_from_slice(&row.series);
-        tx.insert(&tables.rows, key, value);
-    }
-}
-
-fn read_rows(tables: &Tables, group: GroupId, range: HistoryRange) -> Result<Vec<Row>, StoreError> {
-    let prefix = keys::bucket(group, range.bucket);
-    let from = match range.after {
-        Some(after) => keys::with(&prefix, &[&keys::position(just_after(after))]),
-        None => prefix.clone(),
-    };
-    let to = match range.before {
-        Some(before) => keys::with(&prefix, &[&keys::position(before)]),
-        None => keys::bucket(group, Bucket(range.bucket.0.saturating_add(1))),
-    };
-    let mut rows = Vec::new();
-    if from < to {
-        for kv in tables.snapshot().range(&tables.rows, from..to) {
-            let (key, value) = kv.into_inner().map_err(fault)?;
-            let row = parse_row(&key[prefix.len()..], &value);
-            rows.push(row.ok_or_else(|| damaged("a row"))?);
-        }
-    }
-    rows.sort_by(|a, b| a.series.cmp(&b.series).then(a.position.cmp(&b.position)));
-    Ok(rows)
-}
-
-fn parse_row(position: &[u8], value: &[u8]) -> Option<Row> {
-    let (position, _) = keys::split_position(position)?;
-    let (time_us, rest) = value.split_first_chunk()?;
-    let (number, rest) = rest.split_first_chunk()?;
-    let ([flags, located], rest) = rest.split_first_chunk()?;
-    let (latitude, rest) = rest.split_first_chunk()?;
-    let (longitude, rest) = rest.split_first_chunk()?;
-    let (altitude, series) = rest.split_first_chunk()?;
-    let location = [latitude, longitude, altitude].map(|n| f64::from_le_bytes(*n));
-    Some(Row {
-        series: series.to_vec(),
-        position,
-        time_us: i64::from_le_bytes(*time_us),
-        value: f64::from_le_bytes(*number),
-        flags: *flags,
-        location: (*located != 0).then_some(location),
-    })
-}
-
 /// Writes position and bytes, unless what is there is newer.
 fn put_newer(
     tx: &mut SingleWriterWriteTx<'_>,
@@ -410,8 +333,10 @@ fn series_prefix(series: &str) -> Vec<u8> {
     keys::with(&(series.len() as u32).to_be_bytes(), &[series.as_bytes()])
 }
 
+const LAYOUT_PREFIX: &[u8] = b"layout/";
+
 fn layout_key(topic: TopicId) -> Vec<u8> {
-    keys::with(b"layout/", &[&topic.0.to_be_bytes()])
+    keys::with(LAYOUT_PREFIX, &[&topic.0.to_be_bytes()])
 }
 
 fn parse_layout(json: &[u8]) -> Result<Layout, StoreError> {
@@ -426,10 +351,10 @@ fn parse_times(value: &[u8]) -> Result<(i64, i64), StoreError> {
     read().ok_or_else(|| damaged("a bucket's times"))
 }
 
-fn fault(error: fjall::Error) -> StoreError {
+pub(super) fn fault(error: fjall::Error) -> StoreError {
     store_error(&error)
 }
 
-fn damaged(what: &str) -> StoreError {
+pub(super) fn damaged(what: &str) -> StoreError {
     StoreError::Damaged(format!("{what} is not as it was written; remove the store's directory"))
 }

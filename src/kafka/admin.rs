@@ -36,7 +36,7 @@ impl AdminError {
         if client::is_fatal(code) { Self::Refused(text) } else { Self::Unavailable(text) }
     }
 
-    fn of_error(what: &str, error: &KafkaError) -> Self {
+    pub(super) fn of_error(what: &str, error: &KafkaError) -> Self {
         match error.rdkafka_error_code() {
             Some(code) => Self::of(what, code),
             None => Self::Refused(format!("{what}: {}", client::fault_text(error))),

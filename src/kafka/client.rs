@@ -9,7 +9,7 @@ use super::properties;
 
 /// What librdkafka may keep ahead of a partition's reader, in fetches.
 const FETCHES_AHEAD: usize = 4;
-/// And in messages: each is an object of some 300 bytes there.
+/// And in messages: each takes some 350 bytes of memory there (measured).
 const MESSAGES_AHEAD: usize = 20_000;
 /// What one response may bring of all partitions, in fetches of one; librdkafka
 /// allows no more than its response buffer.
@@ -148,8 +148,9 @@ pub(super) fn consumer(config: &KafkaConfig) -> Result<ClientConfig, String> {
         .set("auto.offset.reset", "error")
         .set("isolation.level", isolation)
         .set("enable.partition.eof", "true")
-        // Its default of a second caps a fast reader at a third of its speed.
-        .set("fetch.queue.backoff.ms", "5")
+        // Its default of a second caps a fast reader at a third of its speed. At 2 ms
+        // twelve full queues cost 1.6 % of a core while nobody reads, at 1 ms 3 %.
+        .set("fetch.queue.backoff.ms", "2")
         .set("fetch.message.max.bytes", fetch.to_string())
         .set("fetch.max.bytes", response_bytes_max(fetch).to_string())
         .set("queued.min.messages", MESSAGES_AHEAD.to_string())

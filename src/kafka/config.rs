@@ -82,12 +82,13 @@ pub struct KafkaConfig {
     /// that time the node reads nothing at all: librdkafka pauses every partition
     /// during a rebalance.
     pub drain_timeout_ms: u64,
-    /// The most that one fetch brings of one partition, in bytes. What librdkafka
-    /// keeps ahead of each partition's reader is bounded by 4 times this, counted
-    /// in the bytes of the messages, or by 20,000 messages (each of which it keeps
-    /// in an object of some 300 bytes), whichever comes first, and is overshot by
-    /// one fetch. The limit is per partition: it cannot be divided by the number
-    /// assigned, which changes while the client lives.
+    /// The most that one fetch brings of one partition, in bytes as they are stored
+    /// (a larger record still comes, alone). It bounds what librdkafka keeps ahead
+    /// of each partition's reader: 4 times this in the bytes of the messages, or
+    /// 20,000 messages (some 350 bytes of memory each), whichever comes first,
+    /// overshot by one fetch as it is when decompressed. The limit is per partition:
+    /// it cannot be divided by the number assigned, which changes while the client
+    /// lives. Lower it for topics that compress well.
     pub fetch_bytes_max: usize,
     /// Skip what a transaction aborted, and wait for what one has not ended.
     pub read_committed: bool,
@@ -113,7 +114,7 @@ impl Default for KafkaConfig {
             start: Start::Committed,
             session_timeout_ms: 10_000,
             drain_timeout_ms: 10_000,
-            fetch_bytes_max: 1 << 20,
+            fetch_bytes_max: 256 << 10,
             read_committed: true,
             metadata_refresh_ms: 30_000,
             properties: Properties::default(),

@@ -94,8 +94,7 @@ impl DeadLetterSink for KafkaDeadLetterSink {
         if let Some(error) = failed.error {
             return Err(error);
         }
-        // librdkafka enqueues what follows a record that it refuses only after it;
-        // everything not acknowledged is sent again.
+        // Some of these only shared a request with one that is too large.
         for index in failed.too_large {
             self.deliver_large(&letters[index]).await?;
         }

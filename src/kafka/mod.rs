@@ -8,10 +8,11 @@
 //!     `-- commit
 //! KafkaAlertSink, KafkaDeadLetterSink --- idempotent producers
 //! KafkaAdmin --- what a check, a start and the tests ask about topics
+//! Peek --- reads without the group, for the commands that only look
 //! ```
 //!
 //! What librdkafka's C interface offers and its Rust crate does not is confined
-//! to [`queue`] and [`topic_id`], the only files here with `unsafe` in them.
+//! to `queue` and `topic_id`, the only files here with `unsafe` in them.
 
 mod admin;
 mod alerts;
@@ -22,9 +23,11 @@ mod config;
 mod dead_letters;
 mod group;
 mod partition;
+mod peek;
 mod producer;
 mod properties;
 mod queue;
+mod replay;
 mod revoke;
 mod source;
 mod start;
@@ -37,6 +40,8 @@ pub use admin::{AdminError, KafkaAdmin};
 pub use alerts::{ALERT_ID_HEADER, KafkaAlertSink};
 pub use config::{KafkaConfig, SinkTopic, Start};
 pub use dead_letters::{KafkaDeadLetterSink, header};
+pub use peek::{Bounds, Peek, PeekedRecord};
 pub use properties::Properties;
+pub use replay::Replay;
 pub use source::KafkaSource;
 pub use topic_id::TopicInfo;

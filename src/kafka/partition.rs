@@ -21,7 +21,7 @@ use super::start::loss_text;
 
 /// A reader that waits is woken when something comes. Should that ever fail, it
 /// looks again by itself after so long.
-const WAKE_CAP: Duration = Duration::from_millis(500);
+pub(super) const WAKE_CAP: Duration = Duration::from_millis(500);
 /// How long a seek may take; it asks no broker.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 const SEEK_RETRY: Duration = Duration::from_millis(10);

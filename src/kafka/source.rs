@@ -1,8 +1,8 @@
 //! The source on Kafka: the consumer group, on a thread of its own, and commits.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -32,10 +32,10 @@ const POLL: Duration = Duration::from_millis(50);
 /// empty list of partitions too, when the group decides that.
 pub struct KafkaSource {
     group: Arc<Group>,
-    decisions: mpsc::UnboundedReceiver<Result<Assignment, SourceError>>,
+    decisions: tokio::sync::Mutex<mpsc::UnboundedReceiver<Result<Assignment, SourceError>>>,
     /// One commit at a time: a later one must not be overtaken by an earlier.
     commits: Arc<tokio::sync::Mutex<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl KafkaSource {
@@ -63,7 +63,12 @@ impl KafkaSource {
             .name("kafka-poll".to_owned())
             .spawn(move || poll(&polled, consumer))
             .map_err(|e| SourceError::Fatal(format!("no thread for Kafka: {e}")))?;
-        Ok(Self { group, decisions, commits: Arc::default(), thread: Some(thread) })
+        Ok(Self {
+            group,
+            decisions: decisions.into(),
+            commits: Arc::default(),
+            thread: Some(thread).into(),
+        })
     }
 
     /// How many messages librdkafka keeps ahead of all readers.
@@ -115,8 +120,8 @@ fn on_error(group: &Group, consumer: &GroupConsumer, error: &KafkaError) {
 
 #[async_trait(?Send)]
 impl Source for KafkaSource {
-    async fn assignment(&mut self) -> Result<Option<Assignment>, SourceError> {
-        self.decisions.recv().await.transpose()
+    async fn assignment(&self) -> Result<Option<Assignment>, SourceError> {
+        self.decisions.lock().await.recv().await.transpose()
     }
 
     async fn commit(&self, offsets: &[(Arc<TopicPartition>, i64)]) -> Result<(), SourceError> {
@@ -136,9 +141,10 @@ impl Source for KafkaSource {
         if gone.is_empty() { Ok(()) } else { Err(SourceError::Revoked) }
     }
 
-    async fn close(&mut self) {
+    async fn close(&self) {
         self.group.closing.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             let joined = run_blocking(move || thread.join().is_ok()).await;
             if !matches!(joined, Ok(true)) {
                 tracing::error!("the thread that polls Kafka ended by a panic");

@@ -47,6 +47,20 @@ impl Default for PoolConfig {
     }
 }
 
+impl PoolConfig {
+    /// Every fault, each with what to do.
+    pub fn validate(&self) -> Vec<String> {
+        let mut faults = self.limit.validate();
+        if self.retry_initial_ms == 0 || self.retry_initial_ms > self.retry_max_ms {
+            faults.push(format!(
+                "pool: 1 <= retry_initial_ms <= retry_max_ms must hold, got {} / {}",
+                self.retry_initial_ms, self.retry_max_ms
+            ));
+        }
+        faults
+    }
+}
+
 /// Why a request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PoolError {

@@ -51,6 +51,7 @@ pub(crate) use findings::letter_of_record;
 pub use message::{Flush, Forget, HandOver, Handed, Progress, Refused, Take, Taken};
 use open_history::Sealing;
 use partition::{PartitionShare, Ticket};
+pub use series::bytes_of_series;
 
 /// How a shard behaves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

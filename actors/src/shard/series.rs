@@ -2,7 +2,7 @@
 
 use hashbrown::HashTable;
 use smallvec::SmallVec;
-use weir_detectors::DetectorState;
+use weir_detectors::{DetectorSpec, DetectorState, Observation};
 
 use super::incident::Incident;
 use crate::detection::DetectorIndex;
@@ -27,10 +27,25 @@ impl Series {
         let name = if self.name.spilled() { self.name.capacity() } else { 0 };
         let incident = self.incident.as_ref().map_or(0, |_| size_of::<Incident>());
         let state_on_heap = self.state.size_bytes() - size_of::<DetectorState>();
-        // A slot of the table, its control byte, and the table's free eighth.
-        (size_of::<Self>() + 1) * 8 / 7 + name + incident + state_on_heap
+        SLOT_BYTES + name + incident + state_on_heap
     }
 }
+
+/// About how many bytes of memory one series takes once its detector has seen
+/// enough, if its name has at most 16 bytes; a longer one is added. What
+/// [`super::ShardConfig::state_bytes_max`] is held against.
+pub fn bytes_of_series(spec: &DetectorSpec) -> usize {
+    let mut state = spec.start();
+    for second in 0..i64::from(spec.observations_of_state().unwrap_or(0)) {
+        let observation = Observation { time_us: second * 1_000_000, value: 0.0 };
+        spec.step(&mut state, observation);
+    }
+    let on_heap = state.size_bytes() - size_of::<DetectorState>();
+    SLOT_BYTES + on_heap
+}
+
+/// A slot of the table, its control byte, and the table's free eighth.
+const SLOT_BYTES: usize = (size_of::<Series>() + 1) * 8 / 7;
 
 /// The series by name. A name is found by its hash and compared in full.
 #[derive(Debug, Default)]

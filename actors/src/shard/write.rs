@@ -178,11 +178,11 @@ impl Shard {
 const NOTED_BUCKETS_MAX: usize = 64;
 
 /// Whether a write is durable. One that the store refuses for good ends the
-/// shard: its supervisor escalates, and nothing after it is committed.
+/// node: no restart helps, and nothing after it is committed.
 pub(super) fn written(result: Result<pool::Answer, PoolError>) -> bool {
     match result {
         Ok(_) => true,
         Err(PoolError::Restarted) => false,
-        Err(PoolError::Store(error)) => supervise::fail(error.to_string()),
+        Err(PoolError::Store(error)) => supervise::give_up(error.to_string()),
     }
 }

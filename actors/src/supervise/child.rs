@@ -10,7 +10,7 @@ use actix::dev::ContextFut;
 use actix::{Actor, ActorContext, Context, Supervised};
 use tokio::sync::mpsc;
 
-use super::{Exit, reason};
+use super::{Exit, exit_of};
 
 /// What a supervisor tells a child.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ pub(super) async fn run<A>(
                     Ok(true) => continue,
                     // Nobody holds its address any more: there is no work for it.
                     Ok(false) => Exit::Normal,
-                    Err(payload) => Exit::Failed(reason(&*payload)),
+                    Err(payload) => exit_of(&*payload),
                 };
                 alive = false;
                 context.ctx().terminate();
@@ -101,7 +101,7 @@ where
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *context).poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(())) => Poll::Ready(Exit::Normal),
-        Err(payload) => Poll::Ready(Exit::Failed(reason(&*payload))),
+        Err(payload) => Poll::Ready(exit_of(&*payload)),
     })
     .await
 }

@@ -15,11 +15,14 @@
 //! - [`Backoff`]: how long it waits before a restart.
 //!
 //! An actor that cannot go on calls [`fail`]; it is a crash with a reason and
-//! without a backtrace.
+//! without a backtrace. Where no restart can help it calls [`give_up`], and its
+//! supervisor gives up at once.
 
 mod child;
 mod policy;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::fmt;
@@ -36,6 +39,9 @@ pub enum Exit {
     Shutdown,
     /// It panicked, or said that it cannot go on.
     Failed(String),
+    /// It said that no restart can help. A supervisor passes it on as
+    /// [`Exit::Failed`].
+    GaveUp(String),
 }
 
 impl fmt::Display for Exit {
@@ -44,6 +50,7 @@ impl fmt::Display for Exit {
             Self::Normal => f.write_str("ended"),
             Self::Shutdown => f.write_str("was stopped"),
             Self::Failed(why) => write!(f, "failed: {why}"),
+            Self::GaveUp(why) => write!(f, "gave up: {why}"),
         }
     }
 }
@@ -57,9 +64,20 @@ pub fn fail(why: impl Into<String>) -> ! {
     std::panic::resume_unwind(Box::new(Failure(why.into())))
 }
 
+/// The payload of [`give_up`].
+struct GivenUp(String);
+
+/// Ends the actor in hand, and its supervisor with it, whatever restarts that
+/// would bear: for errors that no restart can cure.
+pub fn give_up(why: impl Into<String>) -> ! {
+    std::panic::resume_unwind(Box::new(GivenUp(why.into())))
+}
+
 /// What a caught unwinding says.
 pub fn reason(payload: &(dyn Any + Send)) -> String {
     if let Some(Failure(why)) = payload.downcast_ref() {
+        why.clone()
+    } else if let Some(GivenUp(why)) = payload.downcast_ref() {
         why.clone()
     } else if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
@@ -67,6 +85,14 @@ pub fn reason(payload: &(dyn Any + Send)) -> String {
         text.clone()
     } else {
         "a panic without a message".to_owned()
+    }
+}
+
+/// How an actor ended whose unwinding was caught.
+fn exit_of(payload: &(dyn Any + Send)) -> Exit {
+    match payload.downcast_ref() {
+        Some(GivenUp(why)) => Exit::GaveUp(why.clone()),
+        None => Exit::Failed(reason(payload)),
     }
 }
 

@@ -45,7 +45,7 @@ impl Restart {
     /// Whether a child that ended like this is to be restarted.
     pub fn wanted(self, exit: &Exit) -> bool {
         match (self, exit) {
-            (_, Exit::Shutdown) | (Self::Temporary, _) => false,
+            (_, Exit::Shutdown | Exit::GaveUp(_)) | (Self::Temporary, _) => false,
             (Self::Permanent, _) => true,
             (Self::Transient, exit) => matches!(exit, Exit::Failed(_)),
         }

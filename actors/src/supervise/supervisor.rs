@@ -137,7 +137,8 @@ impl Supervisor {
     }
 
     /// Watches over the children until it is stopped (`Exit::Shutdown`) or gives
-    /// up (`Exit::Failed`), having stopped all of them.
+    /// up (`Exit::Failed`: too many restarts, or a child to which none helps),
+    /// having stopped all of them.
     pub async fn run(mut self) -> Exit {
         loop {
             let due = self.children.values().filter_map(|c| c.restart_at).min();
@@ -167,6 +168,10 @@ impl Supervisor {
     fn on_ended(&mut self, Ended { child: id, exit }: Ended) -> Result<(), Exit> {
         let Some(child) = self.children.get(&id) else { return Ok(()) };
         let name = child.spec.name.clone();
+        if let Exit::GaveUp(why) = exit {
+            tracing::error!(supervisor = self.config.name, child = name, why, "no restart helps");
+            return Err(Exit::Failed(why));
+        }
         if !child.spec.restart.wanted(&exit) {
             self.children.remove(&id);
             return Ok(());

@@ -13,7 +13,7 @@ use super::rig::{
 async fn a_commit_survives() {
     let Some(rig) = Rig::new(1).await else { return };
     rig.produce(0, 0, 100).await;
-    let (mut source, mut first) = rig.join_one().await;
+    let (source, mut first) = rig.join_one().await;
     assert_eq!(first.start_offset, 0);
     read_to(&mut *first.reader, 100).await;
     source.commit(&[(first.partition.clone(), 40), (first.partition.clone(), 42)]).await.unwrap();
@@ -24,7 +24,7 @@ async fn a_commit_survives() {
     let gone = source.commit(&[(first.partition.clone(), 50)]).await;
     assert!(matches!(gone, Err(SourceError::Revoked)), "{gone:?}");
 
-    let (mut source, mut second) = rig.join_one().await;
+    let (source, mut second) = rig.join_one().await;
     assert_eq!(second.start_offset, 42);
     let batches = read_to(&mut *second.reader, 100).await;
     assert_eq!(all_values(&batches), (42..100).collect::<Vec<_>>());
@@ -145,7 +145,7 @@ async fn a_rebalance_repeats_and_skips_nothing() {
 #[tokio::test]
 async fn a_topic_made_anew_has_another_id() {
     let Some(rig) = Rig::new(1).await else { return };
-    let (mut source, before) = rig.join_one().await;
+    let (source, before) = rig.join_one().await;
     let described = rig.admin.topic(&rig.topic).await.unwrap().unwrap();
     assert_eq!(before.partition.id.topic, described.id);
     assert_ne!(described.id.0, 0);
@@ -154,7 +154,7 @@ async fn a_topic_made_anew_has_another_id() {
     let gone = async { while rig.admin.topic(&rig.topic).await.unwrap().is_some() {} };
     within("the topic is gone", gone).await;
     rig.create(&rig.topic, 1).await;
-    let (mut source, after) = rig.join_one().await;
+    let (source, after) = rig.join_one().await;
     assert_ne!(before.partition.id.topic, after.partition.id.topic);
     assert_eq!(before.partition.topic, after.partition.topic);
     source.close().await;

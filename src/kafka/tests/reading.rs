@@ -1,6 +1,6 @@
 //! Reading one partition.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureRecord, Producer};
@@ -8,12 +8,13 @@ use weir_actors::source::{Headers, Source, SourceError};
 
 use super::rig::{BATCH_BYTES, Rig, all_values, next, read_to, until, values, within};
 use crate::kafka::Start;
+use crate::kafka::partition::WAKE_CAP;
 
 #[tokio::test]
 async fn batches_come_in_order_within_their_limit() {
     let Some(rig) = Rig::new(1).await else { return };
     rig.produce(0, 0, 50_000).await;
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     assert_eq!(assigned.start_offset, 0);
     let batches = read_to(&mut *assigned.reader, 50_000).await;
     assert!(batches.len() > 10, "{} batches", batches.len());
@@ -47,7 +48,7 @@ async fn markers_leave_gaps_and_aborted_records_are_not_seen() {
             false => producer.abort_transaction(timeout).unwrap(),
         }
     }
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let batches = read_to(&mut *assigned.reader, 33).await;
     let seen: Vec<u64> = (0..10).chain(200..210).collect();
     assert_eq!(all_values(&batches), seen);
@@ -72,7 +73,7 @@ async fn an_open_transaction_is_waited_for() {
     rig.produce(0, 0, 5).await;
     producer.begin_transaction().unwrap();
     rig.produce_with(&producer, 0, 5, 5).await;
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let before = read_to(&mut *assigned.reader, 5).await;
     assert_eq!(all_values(&before), (0..5).collect::<Vec<_>>());
     producer.commit_transaction(timeout).unwrap();
@@ -98,7 +99,7 @@ async fn null_and_empty_keys_values_and_headers_come_through() {
     for record in records {
         producer.send(record, Duration::from_secs(30)).await.unwrap();
     }
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let batches = read_to(&mut *assigned.reader, 3).await;
     let seen: Vec<_> = batches
         .iter()
@@ -119,7 +120,7 @@ async fn null_and_empty_keys_values_and_headers_come_through() {
 async fn a_seek_goes_on_exactly_there() {
     let Some(rig) = Rig::new(1).await else { return };
     rig.produce(0, 0, 30_000).await;
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let reader = &mut *assigned.reader;
     // At once after the assignment, before anything was fetched.
     reader.seek(3).await.unwrap();
@@ -140,7 +141,7 @@ async fn nothing_is_read_ahead_without_bound_while_nobody_asks() {
     let Some(mut rig) = Rig::new(1).await else { return };
     rig.produce(0, 0, 100_000).await;
     rig.config.fetch_bytes_max = 16 << 10;
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     until("something is read ahead", || source.ahead() > 0).await;
     // Until it has not grown for many times the pause between fetches.
     let (mut ahead, mut same) = (0, 0);
@@ -162,7 +163,7 @@ async fn nothing_is_read_ahead_without_bound_while_nobody_asks() {
 #[tokio::test]
 async fn a_reader_that_is_cancelled_loses_nothing() {
     let Some(rig) = Rig::new(1).await else { return };
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let producer = rig.producer();
     let mut seen = Vec::new();
     let writing = rig.produce_with(&producer, 0, 0, 2_000);
@@ -184,18 +185,34 @@ async fn a_reader_that_is_cancelled_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_waiting_reader_is_woken_by_what_comes() {
+    let Some(rig) = Rig::new(1).await else { return };
+    let (mut source, mut assigned) = rig.join_one().await;
+    let producer = rig.producer();
+    let begun = Instant::now();
+    for value in 0..30 {
+        let written = rig.produce_with(&producer, 0, value, 1);
+        let (batch, ()) = tokio::join!(next(&mut *assigned.reader), written);
+        assert_eq!(values(&batch), [value]);
+    }
+    // Half of what it takes a reader that only looks again by itself.
+    assert!(begun.elapsed() < 30 * WAKE_CAP / 2, "{:?}", begun.elapsed());
+    source.close().await;
+}
+
+#[tokio::test]
 async fn a_committed_offset_that_is_gone_is_a_loss() {
     let Some(rig) = Rig::new(1).await else { return };
     rig.produce(0, 0, 5_000).await;
-    let (mut source, assigned) = rig.join_one().await;
+    let (source, assigned) = rig.join_one().await;
     source.commit(&[(assigned.partition.clone(), 1_000)]).await.unwrap();
     source.close().await;
     rig.delete_before(4_000).await;
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     assert_eq!(assigned.start_offset, 1_000);
     // It stays a loss.
     for _ in 0..2 {
-        let error = assigned.reader.next(BATCH_BYTES).await.unwrap_err();
+        let error = within("the loss", assigned.reader.next(BATCH_BYTES)).await.unwrap_err();
         let SourceError::Loss(text) = error else { panic!("{error:?}") };
         assert!(
             text.contains("stands at offset 1,000, the log begins at 4,000: 3,000 events are gone"),
@@ -210,7 +227,7 @@ async fn a_reader_that_the_retention_overtakes_is_a_loss() {
     let Some(mut rig) = Rig::new(1).await else { return };
     rig.produce(0, 0, 100_000).await;
     rig.config.fetch_bytes_max = 16 << 10;
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let first = next(&mut *assigned.reader).await;
     assert_eq!(values(&first)[0], 0);
     rig.delete_before(100_000).await;
@@ -235,10 +252,10 @@ async fn a_reader_that_the_retention_overtakes_is_a_loss() {
 async fn a_committed_offset_behind_the_logs_end_is_a_loss() {
     let Some(rig) = Rig::new(1).await else { return };
     rig.produce(0, 0, 100).await;
-    let (mut source, assigned) = rig.join_one().await;
+    let (source, assigned) = rig.join_one().await;
     source.commit(&[(assigned.partition.clone(), 500)]).await.unwrap();
     source.close().await;
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let error = within("the loss", assigned.reader.next(BATCH_BYTES)).await.unwrap_err();
     let SourceError::Loss(text) = error else { panic!("{error:?}") };
     assert!(text.contains("stands at offset 500, the log ends at 100"), "{text}");
@@ -256,17 +273,17 @@ async fn a_start_at_a_time_or_the_end_is_committed_at_once() {
         producer.send(record.payload(&value), Duration::from_secs(30)).await.unwrap();
     }
     rig.config.start = Start::Timestamp("2026-01-01T02:30:00Z".to_owned());
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     assert_eq!(assigned.start_offset, 3);
     assert_eq!(values(&next(&mut *assigned.reader).await), [3, 4]);
     source.close().await;
     // Committed: another start changes nothing for this group.
     rig.config.start = Start::Latest;
-    let (mut source, assigned) = rig.join_one().await;
+    let (source, assigned) = rig.join_one().await;
     assert_eq!(assigned.start_offset, 3);
     source.close().await;
     rig.config.group_id = super::rig::unique("group");
-    let (mut source, assigned) = rig.join_one().await;
+    let (source, assigned) = rig.join_one().await;
     assert_eq!(assigned.start_offset, 5);
     source.close().await;
 }

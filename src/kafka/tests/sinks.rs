@@ -89,7 +89,7 @@ async fn alerts_are_json_keyed_by_their_series_with_their_id() {
     let alerts: Vec<Alert> = (0..500).map(|n| alert(n, &format!("series {}", n % 7))).collect();
     within("delivery", sink.publish(&alerts)).await.unwrap();
     within("no delivery", sink.publish(&[])).await.unwrap();
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let seen = seen(&read_to(&mut *assigned.reader, 500).await);
     assert_eq!(seen.len(), 500);
     for (seen, alert) in seen.iter().zip(&alerts) {
@@ -109,7 +109,7 @@ async fn dead_letters_are_kept_as_they_came_with_their_position() {
     letters.push(letter(100, None));
     letters.push(letter(101, Some(Vec::new())));
     within("delivery", sink.deliver(&letters)).await.unwrap();
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let seen = seen(&read_to(&mut *assigned.reader, 102).await);
     assert_eq!(seen.len(), 102);
     for (seen, letter) in seen.iter().zip(&letters) {
@@ -145,7 +145,7 @@ async fn a_dead_letter_too_large_for_its_topic_is_cut_and_says_so() {
     let letters =
         [letter(0, Some(b"small".to_vec())), letter(1, Some(large.clone())), letter(2, Some(fits))];
     within("delivery", sink.deliver(&letters)).await.unwrap();
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let mut seen = seen(&read_to(&mut *assigned.reader, 3).await);
     seen.sort_by_key(|s| find(s, header::OFFSET).unwrap().to_owned());
     assert_eq!(seen.len(), 3);
