@@ -177,7 +177,7 @@ fn spec(
     name: &str,
     settings: &[String],
 ) -> Result<DetectorSpec, ConfigError> {
-    let wrong = |what: String| ConfigError::Unreadable(what);
+    let wrong = |what: String| ConfigError::Unreadable(vec![what]);
     let base = match configured {
         Some(spec) => toml::Table::try_from(spec).map_err(|e| wrong(e.to_string()))?,
         None => toml::Table::from_iter([("kind".to_owned(), name.into())]),

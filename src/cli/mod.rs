@@ -84,7 +84,6 @@ fn parse_and_run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::DeadLetters(action) => dead_letters::run(&action, cli.config.as_deref()),
         Command::Schema(action) => schema::run(action, cli.config.as_deref()),
         Command::Detect(args) => detect::run(args, cli.config.as_deref()),
-        Command::Init => init::run(),
     };
     exit::of(done)
 }

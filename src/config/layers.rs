@@ -76,8 +76,8 @@ struct Layer {
 }
 
 impl Layer {
-    fn of(provider: &impl Provider) -> Result<Self, figment::Error> {
-        let dict = provider.data()?.remove(&Profile::Default).unwrap_or_default();
+    fn of(provider: &impl Provider) -> Result<Self, Box<figment::Error>> {
+        let dict = provider.data().map_err(Box::new)?.remove(&Profile::Default).unwrap_or_default();
         Ok(Self { metadata: provider.metadata(), dict })
     }
 

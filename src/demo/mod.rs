@@ -167,7 +167,7 @@ impl Demo {
         let took = self.begun.elapsed();
         self.screen.clear();
         let score = Score::of(&self.feed, &self.alerts.all());
-        let drawn = pictures::draw(options, &self.feed, &self.log, &*self.store, &score).await?;
+        let drawn = pictures::draw(options, &self.feed, &self.log, &self.store, &score).await?;
         self.screen.summary(options, &self.node.stats, &score, &drawn, took, ended == Ended::Done);
         if options.keep && ended == Ended::Done {
             self.keep(signals).await?;

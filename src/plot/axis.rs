@@ -128,9 +128,9 @@ fn civil(time_us: i64) -> Option<DateTime> {
 fn texts(at: &[i64], step_us: i64) -> Vec<TimeMark> {
     // What is written at the mark, and what below it.
     let (format, below_format) = match step_us {
-        ..SECOND_US => ("%H:%M:%S%.3f", "%Y-%m-%d"),
-        ..MINUTE_US => ("%H:%M:%S", "%Y-%m-%d"),
-        ..DAY_US => ("%H:%M", "%Y-%m-%d"),
+        _ if step_us < SECOND_US => ("%H:%M:%S%.3f", "%Y-%m-%d"),
+        _ if step_us < MINUTE_US => ("%H:%M:%S", "%Y-%m-%d"),
+        _ if step_us < DAY_US => ("%H:%M", "%Y-%m-%d"),
         // A month has 28 days at least.
         _ if step_us < 28 * DAY_US => ("%b %-d", "%Y"),
         _ if step_us < 365 * DAY_US => ("%b", "%Y"),

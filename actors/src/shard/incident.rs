@@ -158,7 +158,7 @@ pub(super) fn advance(
                 return None;
             }
             let closed = open.take().expect("it is open");
-            (!closed.folded).then(|| Said::Incident(AlertKind::Closed, *closed))
+            (!closed.folded).then_some(Said::Incident(AlertKind::Closed, *closed))
         }
     }
 }
