@@ -29,7 +29,7 @@ pub(super) fn read(
         Some(path) => Some(path),
         None => Some(Path::new(DEFAULT_PATH)).filter(|path| path.exists()),
     };
-    let unreadable = |error: figment::Error| ConfigError::Unreadable(describe(error));
+    let unreadable = |error: Box<figment::Error>| ConfigError::Unreadable(describe(*error));
     let defaults = Layer::of(&Serialized::defaults(Config::default())).map_err(unreadable)?;
     let file = match path {
         Some(path) => Layer::of(&Toml::file_exact(path)).map_err(|error| {
