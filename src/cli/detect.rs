@@ -124,7 +124,10 @@ pub(super) fn run(args: DetectArgs, config: Option<&std::path::Path>) -> Result<
         return Ok(());
     }
     drop(stderr);
-    eprintln!("weir: {summary}, {:.2} s", began.elapsed().as_secs_f64());
+    // Of what did not even begin there is nothing to sum up.
+    if done.is_ok() || summary.rows > 0 {
+        eprintln!("weir: {summary}, {:.2} s", began.elapsed().as_secs_f64());
+    }
     done.map_err(|error| match error {
         DetectError::Settings(faults) => ConfigError::Faults(faults).into(),
         DetectError::Faulty(what) => Failure::Faults(format!("{what} (--strict stops here)")),

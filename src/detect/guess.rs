@@ -270,10 +270,10 @@ impl Sampled {
         self.is_one_of(&KEY_NAMES) || self.word().ends_with("_id")
     }
 
-    /// What most of its texts are, where there are any.
+    /// What at least half of its texts are, where there are any.
     fn are_mostly(&self, is: impl Fn(&str) -> bool) -> bool {
         let texts = || self.texts.iter().filter(|t| !t.is_empty());
-        texts().next().is_some() && 2 * texts().filter(|t| is(t)).count() > texts().count()
+        texts().next().is_some() && 2 * texts().filter(|t| is(t)).count() >= texts().count()
     }
 
     fn are_numbers(&self) -> bool {
@@ -295,14 +295,20 @@ impl Sampled {
         })
     }
 
+    fn numbers(&self) -> Vec<f64> {
+        self.texts.iter().filter_map(|t| t.parse().ok()).collect()
+    }
+
     /// Numbers that rise, as times do.
     fn rises_from(&self, least: f64) -> bool {
-        let numbers: Vec<f64> = self.texts.iter().filter_map(|t| t.parse().ok()).collect();
-        self.are_numbers()
-            && numbers.len() > 1
-            && numbers.is_sorted()
-            && numbers[0] >= least
-            && numbers[0] < numbers[numbers.len() - 1]
+        let numbers = self.numbers();
+        self.never_falls_from(least) && numbers.first() < numbers.last()
+    }
+
+    /// Numbers that rise or stay: many keys may report at one time.
+    fn never_falls_from(&self, least: f64) -> bool {
+        let numbers = self.numbers();
+        self.are_numbers() && numbers.is_sorted() && numbers.first().is_some_and(|n| *n >= least)
     }
 }
 
@@ -331,7 +337,7 @@ fn pick(
     let time = told_time
         .or_else(|| first(&|c| c.is_one_of(&TIME_NAMES) && c.time_format(false).is_some()))
         .or_else(|| first(&|c| c.time_format(false).is_some()))
-        .or_else(|| first(&|c| c.is_one_of(&TIME_NAMES) && c.rises_from(EPOCH_MIN)))
+        .or_else(|| first(&|c| c.is_one_of(&TIME_NAMES) && c.never_falls_from(EPOCH_MIN)))
         .or_else(|| first(&|c| c.rises_from(EPOCH_MIN)))
         .or_else(|| first(&|c| c.is_one_of(&TIME_NAMES) && c.rises_from(0.0)));
     let time = time
@@ -429,6 +435,10 @@ mod tests {
                 "ts;sensor;temp;hum\n1700000000;a;20,5;3\n1700000060;b;21;4\n1700000120;a;21;5",
                 "CSV with ';' between columns, with a header; time = ts (seconds since 1970); \
                  value = temp, hum; key = sensor",
+            ),
+            (
+                "time,sensor,value\n1700000000,a,1\n1700000000,b,2\n1700000000,c,x",
+                "CSV with a header; time = time (seconds since 1970); value = value; key = sensor",
             ),
             (
                 "21.5\n22\nx\n23",

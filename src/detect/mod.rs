@@ -280,6 +280,7 @@ impl Run<'_> {
         err: &mut dyn Write,
     ) -> Result<(), DetectError> {
         self.summary.faulty += 1;
+        self.summary.series = self.notes.len() as u64;
         let shown = format!("{}:{line}: {}: {detail}", batch.raw.partition.topic, reason.name());
         if self.options.strict {
             return Err(DetectError::Faulty(shown));
