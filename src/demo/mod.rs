@@ -176,7 +176,11 @@ impl Demo {
         tokio::select! {
             biased;
             _ = signals.next() => return Err(Failure::StoppedAtOnce),
-            () = self.node.stop() => {}
+            whole = self.node.stop() => {
+                if !whole {
+                    return Err(Failure::StoppedShort);
+                }
+            }
         }
         drop(self.log);
         // It has been read, and is by far the largest part.
