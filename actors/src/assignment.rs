@@ -54,9 +54,10 @@ pub struct Member {
     committing: bool,
 }
 
-/// Hand everything over, commit, and leave the group.
+/// Hand everything over, commit, and leave the group; answered with whether all
+/// that was read is durable and committed.
 #[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 pub struct LeaveGroup;
 
 impl Member {
@@ -81,7 +82,8 @@ impl Member {
                 tracing::warn!(error, "the group cannot be heard; trying again");
                 ctx.run_later(LISTEN_AGAIN, Self::listen);
             }
-            Err(error) => supervise::fail(error.to_string()),
+            // Started again it would hear the same.
+            Err(error) => supervise::give_up(error.to_string()),
         }));
     }
 
@@ -92,7 +94,8 @@ impl Member {
                 let check = check_layouts(self.env.pool.clone(), topics, self.env.layout);
                 ctx.spawn(check.into_actor(self).map(move |checked, member, ctx| {
                     if let Err(error) = checked {
-                        supervise::fail(error);
+                        // What was assigned is lost with a restart.
+                        supervise::give_up(error);
                     }
                     for assigned in assigned {
                         member.start_reader(assigned);
@@ -103,7 +106,7 @@ impl Member {
             }
             Assignment::Revoked { partitions, done } => {
                 let ids: Vec<PartitionId> = partitions.iter().map(|p| p.id).collect();
-                self.hand_over(ids, ctx, move |member, ctx| {
+                self.hand_over(ids, ctx, move |member, _, ctx| {
                     // The source may have stopped waiting.
                     let _ = done.send(());
                     member.listen(ctx);
@@ -138,12 +141,13 @@ impl Member {
     }
 
     /// Has the readers make everything durable, within the deadline, and
-    /// commits that; then lets the partitions go and goes on with `then`.
+    /// commits that; then lets the partitions go and goes on with `then`, which
+    /// is told whether all that was read is durable and committed.
     fn hand_over(
         &mut self,
         partitions: Vec<PartitionId>,
         ctx: &mut Context<Self>,
-        then: impl FnOnce(&mut Self, &mut Context<Self>) + 'static,
+        then: impl FnOnce(&mut Self, bool, &mut Context<Self>) + 'static,
     ) {
         let readers: Vec<_> = partitions.iter().filter_map(|id| self.readers.get(id)).collect();
         let leaving: Vec<_> = readers.iter().map(|r| r.address.send(Leave)).collect();
@@ -160,21 +164,24 @@ impl Member {
             if tokio::time::timeout(deadline, all).await.is_err() {
                 tracing::warn!(
                     ?deadline,
-                    "not all of it is durable in time; it will be read again"
+                    "not handed over in time; what is not durable will be read again"
                 );
             }
             let offsets: Vec<_> =
                 progress.iter().map(|p| (Arc::clone(&p.partition), p.durable())).collect();
+            let all_durable = progress.iter().zip(&offsets).all(|(p, (_, to))| *to >= p.read());
             let commit = commit_at_last(&*source, &offsets);
-            if tokio::time::timeout(LAST_COMMIT, commit).await.is_err() {
+            let committed = tokio::time::timeout(LAST_COMMIT, commit).await == Ok(true);
+            if !committed {
                 tracing::warn!("the last commit failed; the next owner reads some again");
             }
+            all_durable && committed
         };
-        ctx.spawn(handing.into_actor(self).map(move |(), member, ctx| {
+        ctx.spawn(handing.into_actor(self).map(move |complete, member, ctx| {
             for id in partitions {
                 member.let_go(id);
             }
-            then(member, ctx);
+            then(member, complete, ctx);
         }));
     }
 
@@ -216,7 +223,7 @@ impl Member {
                         }
                     }
                 }
-                Err(SourceError::Fatal(error)) => supervise::fail(error),
+                Err(SourceError::Fatal(error)) => supervise::give_up(error),
                 Err(error) => tracing::warn!(%error, "not committed; trying again"),
             }
         }));
@@ -228,15 +235,16 @@ const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 const COMMIT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Commits, trying again while that may help.
-async fn commit_at_last(source: &dyn Source, offsets: &[(Arc<TopicPartition>, i64)]) {
+/// Commits, trying again while that may help; whether it was done.
+async fn commit_at_last(source: &dyn Source, offsets: &[(Arc<TopicPartition>, i64)]) -> bool {
     while let Err(error) = source.commit(offsets).await {
         tracing::warn!(%error, "the last commit");
         if !matches!(error, SourceError::Transient(_)) {
-            return;
+            return false;
         }
         tokio::time::sleep(COMMIT_AGAIN).await;
     }
+    true
 }
 
 async fn check_layouts(
@@ -279,19 +287,19 @@ impl Supervised for Member {
 }
 
 impl Handler<LeaveGroup> for Member {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseFuture<bool>;
 
     fn handle(&mut self, _: LeaveGroup, ctx: &mut Self::Context) -> Self::Result {
-        let (done, left) = oneshot::channel::<()>();
+        let (done, left) = oneshot::channel::<bool>();
         let partitions: Vec<PartitionId> = self.readers.keys().copied().collect();
-        self.hand_over(partitions, ctx, |member, ctx| {
+        self.hand_over(partitions, ctx, |member, complete, ctx| {
             let source = Rc::clone(&member.source);
             let close = async move { source.close().await };
-            ctx.spawn(close.into_actor(member).map(|(), _, _| drop(done)));
+            ctx.spawn(close.into_actor(member).map(move |(), _, _| {
+                // Whoever asked may have run out of patience.
+                let _ = done.send(complete);
+            }));
         });
-        Box::pin(async move {
-            // Closed when it is done.
-            let _ = left.await;
-        })
+        Box::pin(async move { left.await.unwrap_or(false) })
     }
 }

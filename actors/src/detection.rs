@@ -126,7 +126,7 @@ impl Detection {
             return Err(faults);
         }
         let detectors: Vec<_> =
-            config.detectors.iter().map(|(name, spec)| (name.clone(), spec.clone())).collect();
+            config.detectors.iter().map(|(name, spec)| (name.clone(), *spec)).collect();
         let index = |name: &str| {
             let at = detectors.iter().position(|(n, _)| n == name).expect("names are validated");
             DetectorIndex(at as u16)

@@ -220,17 +220,21 @@ impl Node {
     }
 
     /// Stops reading, makes what is in hand durable, writes checkpoints,
-    /// commits, leaves the group; within the drain deadline.
-    pub async fn stop(self) {
-        if self.member.send(LeaveGroup).await.is_err() {
-            tracing::error!("the member of the group is gone; nothing was handed over");
-        }
+    /// commits, leaves the group; within the drain deadline. Returns whether all
+    /// that was read is durable and committed; else the rest is read again.
+    #[must_use]
+    pub async fn stop(self) -> bool {
+        let complete = self.member.send(LeaveGroup).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the member of the group is gone; nothing was handed over");
+            false
+        });
         let [root, readers] = &self.supervisors;
         readers.stop().await;
         root.stop().await;
         for arbiter in self.arbiters {
             arbiter.stop();
         }
+        complete
     }
 }
 

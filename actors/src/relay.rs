@@ -76,6 +76,9 @@ pub struct Deliver<T: 'static>(pub Vec<T>);
 #[derive(Debug, Clone, Copy)]
 pub struct Undelivered;
 
+/// Who waits for a delivery.
+type Waiting = oneshot::Sender<Result<(), Undelivered>>;
+
 /// The most items of one delivery.
 const DELIVERY_ITEMS_MAX: usize = 1_000;
 
@@ -83,7 +86,7 @@ const DELIVERY_ITEMS_MAX: usize = 1_000;
 pub struct Relay<O: Outlet> {
     name: &'static str,
     outlet: Rc<O>,
-    gathered: Vec<(Vec<O::Item>, oneshot::Sender<Result<(), Undelivered>>)>,
+    gathered: Vec<(Vec<O::Item>, Waiting)>,
     under_way: bool,
     failures: usize,
 }
@@ -111,12 +114,7 @@ impl<O: Outlet> Relay<O> {
         self.deliver(items, waiting, ctx);
     }
 
-    fn deliver(
-        &mut self,
-        items: Vec<O::Item>,
-        waiting: Vec<oneshot::Sender<Result<(), Undelivered>>>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn deliver(&mut self, items: Vec<O::Item>, waiting: Vec<Waiting>, ctx: &mut Context<Self>) {
         self.under_way = true;
         let outlet = Rc::clone(&self.outlet);
         let delivery = async move {

@@ -13,7 +13,8 @@ Exit codes:
   3  the configuration is wrong; every fault is listed
   4  `check` or `verify` found faults, or `detect --strict` a faulty line
   5  the node gave up: a part of it failed again and again
-  6  stopped at once by a second signal, before all was durable";
+  6  stopped before all was durable: a second signal, or the drain deadline; the
+     rest is read again";
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,12 @@ pub enum Failure {
     /// Code 6.
     #[error("stopped at once; what was not durable will be read again")]
     StoppedAtOnce,
+    /// Code 6.
+    #[error(
+        "stopped, but not all was durable and committed by the drain deadline; the rest will be \
+         read again"
+    )]
+    StoppedShort,
 }
 
 impl Failure {
@@ -46,7 +53,7 @@ impl Failure {
             Self::Faults(_) => 4,
             Self::GaveUp(_) => 5,
             Self::OutputClosed => 0,
-            Self::StoppedAtOnce => 6,
+            Self::StoppedAtOnce | Self::StoppedShort => 6,
         }
     }
 }

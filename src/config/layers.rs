@@ -29,7 +29,7 @@ pub(super) fn read(
         Some(path) => Some(path),
         None => Some(Path::new(DEFAULT_PATH)).filter(|path| path.exists()),
     };
-    let unreadable = |error: figment::Error| ConfigError::Unreadable(describe(error));
+    let unreadable = |error: Box<figment::Error>| ConfigError::Unreadable(describe(*error));
     let defaults = Layer::of(&Serialized::defaults(Config::default())).map_err(unreadable)?;
     let file = match path {
         Some(path) => Layer::of(&Toml::file_exact(path)).map_err(|error| {
@@ -76,8 +76,8 @@ struct Layer {
 }
 
 impl Layer {
-    fn of(provider: &impl Provider) -> Result<Self, figment::Error> {
-        let dict = provider.data()?.remove(&Profile::Default).unwrap_or_default();
+    fn of(provider: &impl Provider) -> Result<Self, Box<figment::Error>> {
+        let dict = provider.data().map_err(Box::new)?.remove(&Profile::Default).unwrap_or_default();
         Ok(Self { metadata: provider.metadata(), dict })
     }
 

@@ -167,7 +167,7 @@ impl Demo {
         let took = self.begun.elapsed();
         self.screen.clear();
         let score = Score::of(&self.feed, &self.alerts.all());
-        let drawn = pictures::draw(options, &self.feed, &self.log, &*self.store, &score).await?;
+        let drawn = pictures::draw(options, &self.feed, &self.log, &self.store, &score).await?;
         self.screen.summary(options, &self.node.stats, &score, &drawn, took, ended == Ended::Done);
         if options.keep && ended == Ended::Done {
             self.keep(signals).await?;
@@ -176,7 +176,11 @@ impl Demo {
         tokio::select! {
             biased;
             _ = signals.next() => return Err(Failure::StoppedAtOnce),
-            () = self.node.stop() => {}
+            whole = self.node.stop() => {
+                if !whole {
+                    return Err(Failure::StoppedShort);
+                }
+            }
         }
         drop(self.log);
         // It has been read, and is by far the largest part.

@@ -79,6 +79,11 @@ async fn ready(State(observed): State<Observed>) -> impl IntoResponse {
     if !observed.registry.was_assigned() {
         missing.push("the group has assigned nothing yet".to_owned());
     }
+    for progress in observed.registry.partitions() {
+        if let Some(why) = progress.stopped() {
+            missing.push(format!("{} is stopped: {why}", progress.partition));
+        }
+    }
     match tokio::time::timeout(PING_MAX, observed.store.ping()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => missing.push(error.to_string()),

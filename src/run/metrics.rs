@@ -48,6 +48,9 @@ fn counters(registry: &Registry, observed: &Observed) -> Result<(), prometheus::
         ("weir_anomalies_total", "Anomalous verdicts.", &stats.anomalies),
         ("weir_incidents_opened_total", "Incidents opened.", &stats.incidents_opened),
         ("weir_incidents_closed_total", "Incidents closed.", &stats.incidents_closed),
+        ("weir_incidents_folded_total", "Incidents folded into storms.", &stats.incidents_folded),
+        ("weir_late_total", "Events behind their series' clock.", &stats.late),
+        ("weir_repeated_total", "Events with their series' latest time.", &stats.repeated),
         ("weir_alerts_total", "Alerts published.", &stats.alerts),
         ("weir_history_bytes_total", "Bytes of history written.", &stats.history_bytes),
         ("weir_history_events_total", "Events of history written.", &stats.history_events),
@@ -92,14 +95,17 @@ fn partitions(registry: &Registry, observed: &Observed) -> Result<(), prometheus
     let lag = of("weir_lag_events", "Events that have not been read.")?;
     let read = of("weir_read_offset", "Everything before it was read.")?;
     let durable = of("weir_durable_offset", "Everything before it is durable.")?;
+    let stopped = of("weir_partition_stopped", "1 if the log has lost events and it is not read.")?;
     for progress in observed.registry.partitions() {
         let number = progress.partition.id.number.to_string();
         let labels = [&*progress.partition.topic, number.as_str()];
         lag.with_label_values(&labels).set((progress.log_end() - progress.read()).max(0) as f64);
         read.with_label_values(&labels).set(progress.read() as f64);
         durable.with_label_values(&labels).set(progress.durable() as f64);
+        let is_stopped = progress.stopped().is_some();
+        stopped.with_label_values(&labels).set(f64::from(u8::from(is_stopped)));
     }
-    for metric in [lag, read, durable] {
+    for metric in [lag, read, durable, stopped] {
         // A family without members would be an error when it is encoded.
         if metric.collect().iter().any(|family| !family.get_metric().is_empty()) {
             registry.register(Box::new(metric))?;

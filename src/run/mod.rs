@@ -42,7 +42,7 @@ pub fn node_config(config: &Config) -> Result<NodeConfig, ConfigError> {
 /// Runs a node against Kafka and Cassandra until it is told to stop.
 ///
 /// # Errors
-/// If it cannot start, gives up, or is stopped by a second signal.
+/// If it cannot start, gives up, or is stopped before all is durable.
 pub fn run(config: &Config) -> Result<(), Failure> {
     let node_config = node_config(config)?;
     actix::System::new().block_on(async {
@@ -82,7 +82,10 @@ async fn run_with(
     tokio::select! {
         biased;
         _ = signals.next() => Err(Failure::StoppedAtOnce),
-        () = node.stop() => {
+        complete = node.stop() => {
+            if !complete {
+                return Err(Failure::StoppedShort);
+            }
             tracing::info!("stopped; everything in hand is durable and committed");
             Ok(())
         }

@@ -70,11 +70,11 @@ impl Input {
                 let time = START_S + tick as i64 * 60;
                 let json = format!(r#"{{"time":"{}","value":{value}}}"#, rfc3339(time));
                 input.push(Some(format!("sensor-{key}")), Some(json), 1);
-                if rng.next() % 500 == 0 {
+                if rng.next().is_multiple_of(500) {
                     input.push_bad(&mut rng);
                 }
                 // A real reading now and then, in their own order.
-                if rng.next() % 10 == 0
+                if rng.next().is_multiple_of(10)
                     && let Some((name, json)) = real.next()
                 {
                     input.push(Some(name), Some(json), 1);

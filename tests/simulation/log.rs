@@ -30,6 +30,8 @@ pub struct Partition {
     pub bad: Vec<i64>,
     pub end_offset: i64,
     pub committed: Option<i64>,
+    /// From here on the log is lost.
+    pub lost_from: Option<i64>,
 }
 
 const TOPIC: TopicId = TopicId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
@@ -46,6 +48,7 @@ impl Partition {
             bad: Vec::new(),
             end_offset: 0,
             committed: None,
+            lost_from: None,
         };
         let mut levels = vec![20.0; series as usize];
         for i in 0..records {
@@ -160,6 +163,10 @@ impl PartitionSource for Reader {
         let partitions = self.world.partitions.lock().expect("no test thread panicked");
         let log = &partitions[self.index];
         let first = log.records.partition_point(|r| r.offset < self.at);
+        let lost = |record: &Record| log.lost_from.is_some_and(|from| record.offset >= from);
+        if log.records.get(first).is_some_and(lost) {
+            return Err(SourceError::Loss(format!("simulated: {} is gone", self.at)));
+        }
         let mut batch = RawBatch {
             partition: Arc::clone(&log.name),
             bytes: Vec::new(),
@@ -168,7 +175,7 @@ impl PartitionSource for Reader {
             log_end_offset: end,
         };
         for (taken, record) in log.records[first..].iter().enumerate() {
-            if taken == count || (taken > 0 && batch.bytes.len() > bytes_max) {
+            if taken == count || lost(record) || (taken > 0 && batch.bytes.len() > bytes_max) {
                 batch.next_offset = record.offset;
                 break;
             }

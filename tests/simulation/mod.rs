@@ -5,6 +5,7 @@
 //!
 //! A failing run names its seed; `WEIR_SEED=<seed>` runs it alone, again exactly.
 
+mod ends;
 mod log;
 mod rng;
 mod run;

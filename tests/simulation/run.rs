@@ -72,9 +72,11 @@ pub struct Run {
 
 impl Run {
     pub fn of(seed: u64, scenario: Scenario) -> Self {
-        let mut rng = super::rng::Rng::new(seed.wrapping_mul(3) + 1);
-        let partitions = (0..3).map(|n| Partition::generate(n, 40, 2_000, &mut rng)).collect();
-        let world = World::new(seed, scenario.faults, partitions);
+        Self::within(new_world(seed, scenario), scenario)
+    }
+
+    /// Goes on in a world that nodes have lived in.
+    pub fn within(world: Arc<World>, scenario: Scenario) -> Self {
         let mut run = Self { world, lives: 0, evictions: 0 };
         loop {
             run.lives += 1;
@@ -88,15 +90,8 @@ impl Run {
 
     /// One node's life; true if it ended by itself with everything done.
     fn life(&mut self, scenario: Scenario, killed_after: Option<Duration>) -> bool {
-        let system = System::with_tokio_rt(|| {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build()
-                .expect("a runtime needs nothing")
-        });
         let world = Arc::clone(&self.world);
-        let evictions = system.block_on(async move {
+        let evictions = under_virtual_time(async move {
             let mut node = start(&world, scenario);
             let (stats, registry) = (Arc::clone(&node.stats), Arc::clone(&node.registry));
             let killed = async {
@@ -113,7 +108,7 @@ impl Run {
             };
             world.note(if finished { "stopping" } else { "killed" });
             if finished {
-                node.stop().await;
+                assert!(node.stop().await, "there was time for everything");
             }
             finished.then(|| stats.evicted.get())
         });
@@ -198,7 +193,15 @@ impl Run {
         let expected = reference::alerts(id, &partition.events, &SETTINGS);
         let published = self.world.alerts.lock().expect("no test thread panicked");
         let mut found = BTreeMap::new();
+        let mut directions = BTreeMap::new();
         for alert in published.iter().filter(|a| a.partition == id.number) {
+            if alert.kind != weir_actors::alert::AlertKind::Storm {
+                let first = *directions.entry(&alert.incident).or_insert(alert.direction);
+                same(&format!("the direction of alert {}", alert.id), &first, &alert.direction)?;
+                // No level is near 0: that would be one that was not known.
+                let known = alert.expected != 0.0;
+                same(&format!("what {} expected is known", alert.id), &true, &known)?;
+            }
             let seen = reference::ExpectedAlert {
                 kind: match alert.kind {
                     weir_actors::alert::AlertKind::Opened => "opened",
@@ -241,7 +244,24 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, found: &T) -> 
     Err(format!("{what}: expected\n{}\nfound\n{}", near(&e), near(&f)))
 }
 
-fn start(world: &Arc<World>, scenario: Scenario) -> Node {
+pub fn new_world(seed: u64, scenario: Scenario) -> Arc<World> {
+    let mut rng = super::rng::Rng::new(seed.wrapping_mul(3) + 1);
+    let partitions = (0..3).map(|n| Partition::generate(n, 40, 2_000, &mut rng)).collect();
+    World::new(seed, scenario.faults, partitions)
+}
+
+pub fn under_virtual_time<T>(life: impl Future<Output = T>) -> T {
+    let system = System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime needs nothing")
+    });
+    system.block_on(life)
+}
+
+pub fn start(world: &Arc<World>, scenario: Scenario) -> Node {
     let layout = if scenario.rows { HistoryLayout::Rows } else { HistoryLayout::Segments };
     let spec = CusumWindowSpec {
         window: SETTINGS.window as u32,

@@ -13,11 +13,14 @@ use weir_actors::store::{
 
 use super::world::{Outcome, World};
 
+/// Series and position.
+type RowKey = (Vec<u8>, Position);
+
 #[derive(Default)]
 pub struct Tables {
     layouts: BTreeMap<TopicId, Layout>,
     pub segments: BTreeMap<(GroupId, Bucket), BTreeMap<(Position, Position), Segment>>,
-    pub rows: BTreeMap<(GroupId, Bucket), BTreeMap<(Vec<u8>, Position), Row>>,
+    pub rows: BTreeMap<(GroupId, Bucket), BTreeMap<RowKey, Row>>,
     bucket_times: BTreeMap<(PartitionId, Bucket), (i64, i64)>,
     checkpoints: BTreeMap<GroupId, Checkpoint>,
     evicted: BTreeMap<(GroupId, Vec<u8>), Evicted>,

@@ -1,6 +1,7 @@
 //! What a run's nodes share: the log, the store, what came out, the faults.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -24,6 +25,8 @@ pub struct Faults {
 pub struct World {
     pub rng: Mutex<Rng>,
     pub faults: Faults,
+    /// While set, nothing is done for anybody.
+    pub away: AtomicBool,
     pub partitions: Mutex<Vec<Partition>>,
     pub tables: Mutex<Tables>,
     pub alerts: Mutex<Vec<Alert>>,
@@ -45,6 +48,7 @@ impl World {
         Arc::new(Self {
             rng: Mutex::new(Rng::new(seed)),
             faults,
+            away: AtomicBool::new(false),
             partitions: Mutex::new(partitions),
             tables: Mutex::default(),
             alerts: Mutex::default(),
@@ -73,6 +77,7 @@ impl World {
         let (delay, outcome) = {
             let mut rng = self.rng.lock().expect("no test thread panicked");
             let outcome = match rng.chance(self.faults.failure) {
+                _ if self.away.load(Ordering::Relaxed) => Outcome::FailedBefore,
                 false => Outcome::Done,
                 true if rng.chance(self.faults.half_done) => Outcome::FailedAfter,
                 true => Outcome::FailedBefore,

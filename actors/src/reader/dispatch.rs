@@ -17,6 +17,9 @@ use crate::shard::{HandOver, Refused, Take, Taken, letter_of_record};
 #[rtype(result = "Option<i64>")]
 pub struct Leave;
 
+/// What a shard says to a batch, if it answers at all.
+type Answer = Result<Result<Taken, Refused>, MailboxError>;
+
 impl PartitionReader {
     /// Sends the batch that is ready to the shards, unless one is on its way.
     pub(super) fn dispatch(&mut self, ctx: &mut Context<Self>) {
@@ -61,11 +64,7 @@ impl PartitionReader {
         self.fetch(ctx);
     }
 
-    fn on_dispatched(
-        answers: Vec<(usize, Result<Result<Taken, Refused>, MailboxError>)>,
-        reader: &mut Self,
-        ctx: &mut Context<Self>,
-    ) {
+    fn on_dispatched(answers: Vec<(usize, Answer)>, reader: &mut Self, ctx: &mut Context<Self>) {
         reader.dispatching = false;
         let mut refused = None;
         for (shard, answer) in answers {

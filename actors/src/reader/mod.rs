@@ -12,8 +12,8 @@ mod dispatch;
 mod watermark;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -102,6 +102,7 @@ pub struct PartitionProgress {
     durable: AtomicI64,
     read: AtomicI64,
     log_end: AtomicI64,
+    stopped: Mutex<Option<String>>,
 }
 
 impl PartitionProgress {
@@ -112,6 +113,7 @@ impl PartitionProgress {
             durable: AtomicI64::new(start),
             read: AtomicI64::new(start),
             log_end: AtomicI64::new(start),
+            stopped: Mutex::new(None),
         }
     }
 
@@ -128,6 +130,15 @@ impl PartitionProgress {
     /// The end of the log, as it was last heard of.
     pub fn log_end(&self) -> i64 {
         self.log_end.load(Ordering::Relaxed)
+    }
+
+    /// Why it is not read any more, if so: the log has lost events.
+    pub fn stopped(&self) -> Option<String> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_stopped(&self, why: Option<String>) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 }
 
@@ -153,6 +164,9 @@ enum Mode {
     Reading,
     /// What is on its way comes back first; then it seeks.
     Rewinding,
+    /// The log has lost events: nothing more is read, until an operator has said
+    /// where to go on. What was read becomes durable and is handed over.
+    Stopped,
     /// No more batches are taken; then it hands over.
     Leaving,
 }
@@ -279,10 +293,21 @@ impl PartitionReader {
             Err(SourceError::Revoked) => {
                 tracing::debug!(partition = %reader.partition(), "revoked; waiting to be stopped");
             }
-            Err(SourceError::Loss(error) | SourceError::Fatal(error)) => {
-                supervise::fail(format!("{}: {error}", reader.partition()));
+            Err(SourceError::Loss(error)) => reader.stop_reading(error, ctx),
+            Err(SourceError::Fatal(error)) => {
+                supervise::give_up(format!("{}: {error}", reader.partition()));
             }
         }
+    }
+
+    /// The log has lost events. The other partitions go on.
+    fn stop_reading(&mut self, why: String, ctx: &mut Context<Self>) {
+        tracing::error!(partition = %self.partition(), why, "stopped: the log has lost events");
+        self.progress.set_stopped(Some(why));
+        if self.mode != Mode::Leaving {
+            self.mode = Mode::Stopped;
+        }
+        self.go_on(ctx);
     }
 
     fn fetch_later(&mut self, error: &str, ctx: &mut Context<Self>) {
@@ -307,12 +332,14 @@ impl PartitionReader {
         match self.mode {
             Mode::Reading => self.fetch(ctx),
             Mode::Rewinding => self.rewind(ctx),
+            Mode::Stopped => {}
             Mode::Leaving => self.leave(ctx),
         }
     }
 
     fn begin_rewind(&mut self, why: &str, ctx: &mut Context<Self>) {
-        if self.mode == Mode::Reading {
+        // What a stopped partition has read can be read again, up to the gap.
+        if matches!(self.mode, Mode::Reading | Mode::Stopped) {
             tracing::warn!(partition = %self.partition(), why, "rewinding");
             self.mode = Mode::Rewinding;
             self.ready = None;
@@ -347,6 +374,7 @@ impl PartitionReader {
             match sought {
                 Ok(()) if reader.mode == Mode::Rewinding => {
                     reader.mode = Mode::Reading;
+                    reader.progress.set_stopped(None);
                     reader.go_on(ctx);
                 }
                 Ok(()) | Err(SourceError::Revoked) => reader.go_on(ctx),
@@ -354,8 +382,9 @@ impl PartitionReader {
                     tracing::warn!(partition = %reader.partition(), error, "cannot seek; trying again");
                     reader.go_on(ctx);
                 }
-                Err(SourceError::Loss(error) | SourceError::Fatal(error)) => {
-                    supervise::fail(format!("{}: {error}", reader.partition()));
+                Err(SourceError::Loss(error)) => reader.stop_reading(error, ctx),
+                Err(SourceError::Fatal(error)) => {
+                    supervise::give_up(format!("{}: {error}", reader.partition()));
                 }
             }
         }));
@@ -376,12 +405,14 @@ impl Actor for PartitionReader {
 impl Supervised for PartitionReader {
     fn restarting(&mut self, _: &mut Self::Context) {
         // Its source may have gone with a future of the old context; then it
-        // cannot read any more, and its supervisor has to give up.
-        assert!(self.source.is_some(), "{}: the source was lost", self.partition());
+        // cannot read any more, and no restart helps.
+        if self.source.is_none() {
+            supervise::give_up(format!("{}: the source was lost", self.partition()));
+        }
         self.ready = None;
         self.fetching = None;
         self.dispatching = false;
-        if self.mode == Mode::Reading {
+        if matches!(self.mode, Mode::Reading | Mode::Stopped) {
             self.mode = Mode::Rewinding;
         }
     }

@@ -12,7 +12,7 @@ use weir_detectors::DetectorState;
 
 use super::Shard;
 use super::group::Group;
-use super::incident::{Incident, Storm};
+use super::incident::{Course, Incident, Storm};
 use super::open_history::OpenHistory;
 use super::partition::{PendingCheckpoint, Slot};
 use super::series::Series;
@@ -39,11 +39,13 @@ pub(super) struct GroupState {
     incidents: Vec<(u32, Incident)>,
     evicted: Vec<u64>,
     storm: Option<Storm>,
+    /// As long as `incidents`; empty if the version before wrote it.
+    courses: Vec<Option<Course>>,
 }
 
 impl Stored for GroupState {
     const KIND: u8 = 1;
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     fn write(&self, out: &mut SectionWriter<'_>) -> Result<(), CodecError> {
         out.put(1, &self.applied)?;
@@ -54,7 +56,8 @@ impl Stored for GroupState {
         out.put(6, &self.states)?;
         out.put(7, &self.incidents)?;
         out.put(8, &self.evicted)?;
-        out.put(9, &self.storm)
+        out.put(9, &self.storm)?;
+        out.put(10, &self.courses)
     }
 
     fn read(sections: &Sections<'_>) -> Result<Self, CodecError> {
@@ -68,6 +71,7 @@ impl Stored for GroupState {
             incidents: sections.require(7)?,
             evicted: sections.require(8)?,
             storm: sections.require(9)?,
+            courses: sections.or_default(10)?,
         };
         let n = state.names.len();
         if [state.detectors.len(), state.clocks_us.len(), state.states.len()] != [n; 3] {
@@ -89,6 +93,7 @@ impl GroupState {
         });
         if let Some(incident) = &series.incident {
             self.incidents.push((self.names.len() as u32, (**incident).clone()));
+            self.courses.push(incident.course);
         }
         self.names.push(series.name.to_vec());
         self.detectors.push(detector as u16);
@@ -118,7 +123,9 @@ impl GroupState {
                 incident: None,
             });
         }
-        for (i, incident) in self.incidents {
+        let courses = self.courses.into_iter().chain(std::iter::repeat(None));
+        for ((i, mut incident), course) in self.incidents.into_iter().zip(courses) {
+            incident.course = course;
             if let Some(series) = all.get_mut(i as usize) {
                 series.incident = Some(Box::new(incident));
             }

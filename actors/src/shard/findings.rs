@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use weir_detectors::{Direction, Phase};
 
 use super::Shard;
-use super::group::{Applied, Finding};
+use super::group::{Applied, Counts, Finding, Group};
 use super::incident::Said;
 use crate::alert::{ALERT_SCHEMA, Alert, AlertKind};
 use crate::dead_letter::DeadLetter;
@@ -23,11 +23,20 @@ pub(super) struct Effects {
     pub(super) checks: u64,
     replayed: u64,
     anomalies: u64,
+    counts: Counts,
     findings: Vec<(u32, SharedBatch, u32, Finding)>,
     dead_letters: Vec<DeadLetter>,
 }
 
 impl Effects {
+    /// Takes what a group has counted.
+    pub(super) fn count(&mut self, group: &mut Group) {
+        let Counts { late, repeated, folded } = group.take_counts();
+        self.counts.late += late;
+        self.counts.repeated += repeated;
+        self.counts.folded += folded;
+    }
+
     /// Notes what became of an event of a batch.
     pub(super) fn note(
         &mut self,
@@ -75,6 +84,9 @@ impl Shard {
         stats.checks.add(effects.checks);
         stats.replayed.add(effects.replayed);
         stats.anomalies.add(effects.anomalies);
+        stats.late.add(effects.counts.late);
+        stats.repeated.add(effects.counts.repeated);
+        stats.incidents_folded.add(effects.counts.folded);
         if !effects.findings.is_empty() {
             let first =
                 effects.findings.iter().map(|(_, b, i, _)| b.events[*i as usize].offset).min();
@@ -151,7 +163,16 @@ impl Shard {
             }
         };
         let alert = |said: &Said| match said {
-            Said::Incident(kind, i) => about(i.opened, i.said, *kind, i.since_us, i.count, i.peak),
+            Said::Incident(kind, i) => {
+                let mut alert = about(i.opened, i.said, *kind, i.since_us, i.count, i.peak);
+                if let Some(course) = i.course {
+                    alert.direction = course.direction;
+                    if verdict.expected.is_nan() {
+                        alert.expected = finite(course.expected);
+                    }
+                }
+                alert
+            }
             Said::Storm(storm) => {
                 let mut alert = about(
                     storm.began,

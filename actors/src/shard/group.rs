@@ -38,6 +38,18 @@ pub(super) struct Group {
     pub(super) events_since_checkpoint: u64,
     /// When the last checkpoint was taken, or the group was read.
     pub(super) checkpointed: Instant,
+    counts: Counts,
+}
+
+/// What a group counts; plain numbers, taken away once a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Events behind their series' clock.
+    pub(super) late: u64,
+    /// Events with their series' latest time.
+    pub(super) repeated: u64,
+    /// Incidents folded into storms.
+    pub(super) folded: u64,
 }
 
 /// An event as a group takes it.
@@ -91,6 +103,7 @@ impl Group {
             open,
             events_since_checkpoint: 0,
             checkpointed: Instant::now(),
+            counts: Counts::default(),
         }
     }
 
@@ -138,9 +151,20 @@ impl Group {
                 arrival.location,
             );
         }
+        // What is in the series' state already was counted then.
+        if applied != Applied::Repeated {
+            self.counts.late += u64::from(event_flags & flags::LATE != 0);
+            self.counts.repeated += u64::from(event_flags & flags::REPEATED != 0);
+        }
         self.applied = Some(position);
         self.events_since_checkpoint += 1;
         applied
+    }
+
+    /// What it has counted since it was last asked.
+    pub(super) fn take_counts(&mut self) -> Counts {
+        let folded = std::mem::take(&mut self.storm.folded_uncounted);
+        Counts { folded, ..std::mem::take(&mut self.counts) }
     }
 
     /// Applies an event of the stored history: as [`Group::apply`] did when the
@@ -250,3 +274,7 @@ pub(super) fn judge(
     );
     (verdict, ended.map(Said::Storm).into_iter().chain(said).collect())
 }
+
+#[cfg(test)]
+#[path = "group_tests.rs"]
+mod tests;

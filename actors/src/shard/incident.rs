@@ -9,7 +9,7 @@
 //! and each of its events is marked in the history.
 
 use serde::{Deserialize, Serialize};
-use weir_detectors::{Phase, Verdict};
+use weir_detectors::{Direction, Verdict};
 
 use crate::alert::AlertKind;
 use crate::position::Position;
@@ -81,6 +81,20 @@ pub struct Incident {
     said_peak: f64,
     /// It was folded into a storm: nothing is said of it alone.
     folded: bool,
+    /// Stored in a section of its own, beside the incident. `None` if the version
+    /// before wrote it.
+    #[serde(skip)]
+    pub(super) course: Option<Course>,
+}
+
+/// Where an incident leads.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Course {
+    /// Which way its first anomaly left what was expected.
+    pub(super) direction: Direction,
+    /// What its detector expected last. After a change it may learn anew and
+    /// expect nothing for a while.
+    pub(super) expected: f64,
 }
 
 /// A storm under way in a key group.
@@ -104,12 +118,15 @@ pub struct Storm {
     tokens: u32,
     events: u32,
     under_way: Option<StormUnderWay>,
+    /// Incidents folded since somebody last counted them. Not part of the state.
+    #[serde(skip)]
+    pub(super) folded_uncounted: u64,
 }
 
 impl Storm {
     /// A quiet group.
     pub fn new(config: &IncidentConfig) -> Self {
-        Self { tokens: config.storm_burst, events: 0, under_way: None }
+        Self { tokens: config.storm_burst, events: 0, under_way: None, folded_uncounted: 0 }
     }
 
     /// One event of the group. Returns a storm that has just ended.
@@ -145,12 +162,18 @@ pub(super) fn advance(
     time_us: i64,
     config: &IncidentConfig,
 ) -> Option<Said> {
-    let anomalous = matches!(verdict.phase, Phase::Anomalous(_));
-    match (open.as_mut(), anomalous) {
-        (None, false) => None,
-        (None, true) => open_incident(open, storm, verdict.score, position, time_us),
-        (Some(incident), true) => incident.grow(verdict.score, time_us),
-        (Some(incident), false) => {
+    match (open.as_mut(), verdict.direction()) {
+        (None, None) => None,
+        (None, Some(direction)) => {
+            let course = Course { direction, expected: verdict.expected };
+            open_incident(open, storm, course, verdict.score, position, time_us)
+        }
+        (Some(incident), Some(_)) => {
+            incident.note_expected(verdict.expected);
+            incident.grow(verdict.score, time_us)
+        }
+        (Some(incident), None) => {
+            incident.note_expected(verdict.expected);
             incident.quiet += 1;
             let quiet_us = time_us.saturating_sub(incident.latest_us);
             let enough_us = (config.close_after_seconds as i64).saturating_mul(1_000_000);
@@ -158,7 +181,7 @@ pub(super) fn advance(
                 return None;
             }
             let closed = open.take().expect("it is open");
-            (!closed.folded).then(|| Said::Incident(AlertKind::Closed, *closed))
+            (!closed.folded).then_some(Said::Incident(AlertKind::Closed, *closed))
         }
     }
 }
@@ -166,6 +189,7 @@ pub(super) fn advance(
 fn open_incident(
     open: &mut Option<Box<Incident>>,
     storm: &mut Storm,
+    course: Course,
     score: f64,
     position: Position,
     time_us: i64,
@@ -181,6 +205,7 @@ fn open_incident(
         said_count: 1,
         said_peak: score,
         folded: false,
+        course: Some(course),
     };
     if let Some(tokens) = storm.tokens.checked_sub(1) {
         storm.tokens = tokens;
@@ -190,6 +215,7 @@ fn open_incident(
         return Some(Said::Incident(AlertKind::Opened, said));
     }
     incident.folded = true;
+    storm.folded_uncounted += 1;
     *open = Some(Box::new(incident));
     let under_way = storm.under_way.get_or_insert(StormUnderWay {
         began: position,
@@ -209,6 +235,14 @@ fn open_incident(
 }
 
 impl Incident {
+    fn note_expected(&mut self, expected: f64) {
+        if let Some(course) = &mut self.course
+            && !expected.is_nan()
+        {
+            course.expected = expected;
+        }
+    }
+
     fn grow(&mut self, score: f64, time_us: i64) -> Option<Said> {
         self.count += 1;
         self.quiet = 0;
@@ -229,7 +263,7 @@ impl Incident {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_detectors::Direction;
+    use weir_detectors::Phase;
 
     fn verdict(score: f64) -> Verdict {
         let phase = if score > 5.0 { Phase::Anomalous(Direction::Up) } else { Phase::Normal };

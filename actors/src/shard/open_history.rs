@@ -33,7 +33,7 @@ pub(super) struct OpenHistory {
 }
 
 enum Events {
-    Segment(SegmentBuilder),
+    Segment(Box<SegmentBuilder>),
     Rows(Vec<Row>),
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Sealed {
 impl OpenHistory {
     pub(super) fn new(layout: Layout, sealing: Sealing) -> Self {
         let events = match layout.history {
-            HistoryLayout::Segments => Events::Segment(SegmentBuilder::new()),
+            HistoryLayout::Segments => Events::Segment(Box::default()),
             HistoryLayout::Rows => Events::Rows(Vec::new()),
         };
         Self {

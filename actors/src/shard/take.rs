@@ -121,6 +121,9 @@ impl Shard {
             }
         }
         self.in_hand = None;
+        for group in share.groups.iter_mut().filter_map(Slot::group_mut) {
+            effects.count(group);
+        }
     }
 
     /// Applies what has waited for a group, until it is done or more has to be
@@ -181,6 +184,7 @@ impl Shard {
             queue.pop_front();
         }
         self.in_hand = None;
+        effects.count(group);
         false
     }
 

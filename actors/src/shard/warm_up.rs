@@ -66,7 +66,7 @@ impl Shard {
                     shard.load(id, ctx);
                 }
                 Err(WarmUpError::Pool(PoolError::Restarted)) => {}
-                Err(WarmUpError::Pool(error)) => supervise::fail(error.to_string()),
+                Err(WarmUpError::Pool(error)) => supervise::give_up(error.to_string()),
             }
         }));
     }
@@ -101,7 +101,7 @@ impl Shard {
                     shard.run_queue(id, group, ctx);
                 }
                 Err(PoolError::Restarted) => {}
-                Err(error) => supervise::fail(error.to_string()),
+                Err(error) => supervise::give_up(error.to_string()),
             }
         }));
     }
@@ -188,6 +188,8 @@ async fn load(
             next = replay(&env, &mut group, &rows, next, &poisoned).await?;
         }
     }
+    // What is replayed was counted when it was judged.
+    group.take_counts();
     Ok(group)
 }
 

@@ -11,10 +11,10 @@ use crate::history_reader::{self, KeyHistory, Place, Wanted};
 
 const ABOUT_SEGMENTS: &str = "\
 -- A row is a segment: the packed events of one key group, of this key and of
--- others, from (first_offset, first_index) to (last_offset, last_index). data is
--- described in actors/src/history/segment.rs (magic \"WS\", version, checksum,
--- columns); `weir history` unpacks it. Segments may overlap after a replay: drop
--- repeats by (offset, index).
+-- others, from (first_offset, first_index) to (last_offset, last_index). data
+-- is described in actors/src/history/segment.rs (magic \"WS\", version, checksum,
+-- columns); `weir history` unpacks it. Segments may overlap after a replay:
+-- drop repeats by (offset, index).
 ";
 
 const ABOUT_ROWS: &str = "\

@@ -202,7 +202,7 @@ async fn a_drain_that_the_group_does_not_wait_for_cannot_be_committed() {
     let Some(rig) = Rig::new(2).await else { return };
     let mut first = rig.join();
     assigned(&mut first).await;
-    let mut second = rig.join();
+    let second = rig.join();
     let (taken, _done) = revoked(&mut first).await;
     rig.remove_members();
     let late = first.commit(&[(taken[0].clone(), 0)]).await;

@@ -187,7 +187,7 @@ async fn a_reader_that_is_cancelled_loses_nothing() {
 #[tokio::test]
 async fn a_waiting_reader_is_woken_by_what_comes() {
     let Some(rig) = Rig::new(1).await else { return };
-    let (mut source, mut assigned) = rig.join_one().await;
+    let (source, mut assigned) = rig.join_one().await;
     let producer = rig.producer();
     let begun = Instant::now();
     for value in 0..30 {
