@@ -3,7 +3,9 @@
 //! Additive increase, multiplicative decrease on two signals: a failed or
 //! overloaded request, and a latency that has risen well above the best that the
 //! store showed. It rises only while it is what holds requests back, so an idle
-//! pool does not drift. After Netflix's `concurrency-limits` (Vegas, gradient)
+//! pool does not drift. What the store's best is is measured anew now and then,
+//! with a quarter of the requests, as TCP BBR probes the round-trip time: else a
+//! limit at which requests always wait would take the waiting for the best. After Netflix's `concurrency-limits` (Vegas, gradient)
 //! and TCP's congestion avoidance.
 
 use std::time::Duration;
@@ -49,9 +51,10 @@ impl LimitConfig {
 
 /// The share of the limit that is left after overload.
 const BACK_OFF: f64 = 0.75;
-/// The best latency is forgotten a little with each window, so that a store that
-/// has become slower for good is not taken for an overloaded one.
-const BEST_AGEING: f64 = 1.02;
+/// Every so many windows the best latency is measured anew.
+const WINDOWS_BETWEEN_PROBES: u32 = 64;
+/// The share of the limit that is left while it is measured.
+const PROBE: f64 = 0.25;
 
 /// The adaptive limit.
 #[derive(Debug)]
@@ -60,6 +63,17 @@ pub struct Limit {
     limit: f64,
     best_us: f64,
     window: Window,
+    windows: u32,
+    probe: Option<Probe>,
+}
+
+/// The best latency is being measured.
+#[derive(Debug)]
+struct Probe {
+    /// The limit to go back to.
+    limit: f64,
+    /// Requests that were sent before it and say nothing.
+    skip: usize,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +88,14 @@ impl Limit {
     /// Starts at `config.initial`.
     pub fn new(config: LimitConfig) -> Self {
         let limit = config.initial as f64;
-        Self { config, limit, best_us: f64::INFINITY, window: Window::default() }
+        Self {
+            config,
+            limit,
+            best_us: f64::INFINITY,
+            window: Window::default(),
+            windows: 0,
+            probe: None,
+        }
     }
 
     /// How many requests may be in flight now.
@@ -84,6 +105,12 @@ impl Limit {
 
     /// A request ended. `in_flight` counts it.
     pub fn observe(&mut self, latency: Duration, succeeded: bool, in_flight: usize) {
+        if let Some(probe) = &mut self.probe
+            && probe.skip > 0
+        {
+            probe.skip -= 1;
+            return;
+        }
         self.window.done += 1;
         self.window.was_full |= in_flight >= self.current();
         if succeeded {
@@ -100,10 +127,17 @@ impl Limit {
     fn adapt(&mut self) {
         let window = std::mem::take(&mut self.window);
         let succeeded = window.done - window.failed;
+        let typical_us = window.latency_us_sum / succeeded as f64;
+        if let Some(probe) = self.probe.take() {
+            self.limit = probe.limit;
+            if succeeded > 0 {
+                self.best_us = typical_us;
+            }
+            return;
+        }
         let mut overloaded = window.failed > 0;
         if succeeded > 0 {
-            let typical_us = window.latency_us_sum / succeeded as f64;
-            self.best_us = (self.best_us * BEST_AGEING).min(typical_us);
+            self.best_us = self.best_us.min(typical_us);
             overloaded |= typical_us > self.best_us * self.config.latency_ratio_max;
         }
         if overloaded {
@@ -112,6 +146,11 @@ impl Limit {
             self.limit += 1.0;
         }
         self.limit = self.limit.clamp(self.config.min as f64, self.config.max as f64);
+        self.windows += 1;
+        if self.windows.is_multiple_of(WINDOWS_BETWEEN_PROBES) {
+            self.probe = Some(Probe { limit: self.limit, skip: self.current() });
+            self.limit = (self.limit * PROBE).max(self.config.min as f64);
+        }
     }
 }
 
@@ -169,5 +208,10 @@ mod tests {
             limit.observe(Duration::from_millis(20), true, limit.current());
         }
         assert!(limit.current() > 8, "{}", limit.current());
+    }
+
+    #[test]
+    fn however_long_it_runs_it_does_not_take_waiting_for_the_best() {
+        assert!(settle(16, 2_000_000) <= 16 * 5);
     }
 }
