@@ -1,5 +1,6 @@
 //! How commands end: exit codes, and the last message.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
@@ -62,7 +63,8 @@ pub(super) fn of(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("weir: {failure}");
+            // Standard error may be a pipe that nobody reads any more.
+            let _ = writeln!(std::io::stderr(), "weir: {failure}");
             ExitCode::from(failure.code())
         }
     }

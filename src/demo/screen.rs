@@ -83,7 +83,7 @@ impl Screen {
 
     pub(super) fn welcome(&self, options: &Options, feed: &Feed) {
         self.say(&format!(
-            "{} keys and {} real series, {} events; everything is kept in\n{}\n",
+            "{} keys and {} real series, at most {} events; everything is kept in\n{}\n",
             figure::count(u64::from(options.keys)),
             feed.real.len(),
             figure::count(feed.events),
